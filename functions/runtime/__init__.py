@@ -1,0 +1,1 @@
+"""How a step meets the platform: settings, database, events in and out, answers, limits, logs."""

@@ -1,0 +1,29 @@
+"""Error answers of HTTP steps: application/problem+json (RFC 9457) with a pointer to each field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from functions.domain.error import CodebankError, Invalid
+from functions.runtime.answer import STATUS, retry_headers
+
+
+def problem(status: HTTPStatus, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> Response:
+    """A problem with the status' own meaning ("about:blank", RFC 9457 §4.2.1); members extend it (§3.2)."""
+    return JSONResponse(
+        {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **members},
+        status,
+        headers,
+        media_type="application/problem+json",
+    )
+
+
+def problem_of(error: CodebankError) -> Response:
+    """The problem that says this error."""
+    members = {"errors": [asdict(fault) for fault in error.faults]} if isinstance(error, Invalid) else {}
+    return problem(STATUS[type(error)], error.detail, headers=retry_headers(error), **members)

@@ -1,0 +1,1 @@
+"""Starters of real engines, from package registries alone."""

@@ -1,0 +1,54 @@
+"""What many tests share: a real PostgreSQL, a place for screenshots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from local.engines.postgresql import PostgreSQL
+
+_databases = count()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """asyncio is the one event loop that codebank runs on."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """Where tests leave what a person may want to look at: screenshots, logs. Kept after the run."""
+    folder = Path(os.environ.get("CODEBANK_ARTIFACTS", "var/artifacts")).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """A server for the whole session, tended by a loop in a thread of its own, so that any kind of test can use it."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    log = (folder / "log").open("w", buffering=1)
+    server = PostgreSQL(folder, lambda line: print(line, file=log))
+    with start_blocking_portal() as portal:
+        portal.call(server.start)
+        yield server
+        portal.call(server.stop)
+    log.close()
+
+
+@pytest.fixture
+def postgres_url(postgresql: PostgreSQL) -> Callable[[str], str]:
+    """Makes a new empty database of a role of its own, and answers its address."""
+
+    def make(owner: str) -> str:
+        name = f"{owner}_{next(_databases)}"
+        with start_blocking_portal() as portal:
+            return portal.call(postgresql.ensure_database, name, "test")
+
+    return make
