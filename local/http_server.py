@@ -58,10 +58,10 @@ class HttpServer:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listens; uvicorn says so by a flag alone."""
+        """Listens."""
         self._task = asyncio.create_task(self._server.serve([self._listener]))
-        while not self._server.started and not self._task.done():
-            await asyncio.sleep(0.005)  # noqa: ASYNC110
+        while not self._server.started and not self._task.done():  # noqa: ASYNC110 - a flag is all that uvicorn has
+            await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
         """Answers what was begun, then closes the port."""

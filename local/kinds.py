@@ -1,8 +1,9 @@
 """The kinds that local/ understands, field by field, as the platforms define them.
 
-Fields that mean nothing on one machine (resources, security contexts, service accounts) are accepted as they are; fields
-that would change what happens, and that local/ does not act on, are left out here, so that they are refused.
-Sources: Knative Serving v1, Eventing v1, Kafka v1beta1 and v1alpha1, Strimzi v1, Kubernetes batch/v1, Istio networking v1.
+Fields that mean nothing on one machine (resources, security contexts, service accounts) are accepted as they are;
+fields that would change what happens, and that local/ does not act on, are left out here, so that they are refused.
+Sources: Knative Serving v1, Eventing v1, its Kafka kinds v1beta1 and v1alpha1, Strimzi v1, Kubernetes batch/v1, Istio
+networking v1.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Final
+from typing import Any, Final
 
 import grpc.aio
 import httpcore
@@ -17,7 +17,7 @@ INTERVAL_SECONDS: Final = 0.05
 
 
 async def probe(port: int, definition: Probe | None) -> None:
-    """Returns once the process on this port answers as its probe demands. One without a probe must accept connections."""
+    """Returns once the process on this port answers as its probe demands; without one, once it takes connections."""
     definition = definition or Probe()
     while True:
         with contextlib.suppress(
@@ -37,7 +37,8 @@ async def _succeeds(port: int, definition: Probe) -> bool:
     if definition.grpc is not None:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             request = health_pb2.HealthCheckRequest(service=definition.grpc.service)
-            answer = await health_pb2_grpc.HealthStub(channel).Check(request)
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            answer = await health.Check(request)
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.close()

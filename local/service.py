@@ -123,6 +123,7 @@ class Service:
     async def roll(self) -> None:
         """Replaces every instance: only once a new one is ready are the old ones asked to end."""
         old = [instance for instance in self._instances if not instance.stopping]
+        self._starting += bool(old)
         if old and await self._start_another():
             for instance in old:
                 self._retire(instance)
@@ -211,11 +212,11 @@ class Service:
     def _scale_up(self) -> None:
         alive = sum(not instance.stopping for instance in self._instances)
         if not self._closed and not self._starting and alive < self._max:
+            self._starting += 1  # Now, and not when the task begins: others ask before that.
             self._watch(self._start_another())
 
     async def _start_another(self) -> bool:
         """Starts an instance, after the backoff that earlier deaths have earned; answers whether it became ready."""
-        self._starting += 1
         try:
             await asyncio.sleep(self._backoff_seconds)
             instance = await self._launch()

@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -119,7 +119,7 @@ class Supervisor:
         front = await stack.enter_async_context(_serving(HttpServer(gateway, public)))
         await stack.enter_async_context(self._eventing(log, sinks))
         if self._options.reload:
-            await stack.enter_async_context(_running(self._reload()))
+            await stack.enter_async_context(self._running(self._reload()))
 
         url = f"http://127.0.0.1:{front.port}"
         bank_address = self._addresses[_host(self._system.all(kinds.Service)[BANK])]
@@ -141,10 +141,23 @@ class Supervisor:
                 await server.start()
 
         try:
-            async with _running(tend()):
+            async with self._running(tend()):
                 yield server
         finally:
             await server.stop()
+
+    @asynccontextmanager
+    async def _running(self, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+        """Runs a part beside the block and ends it with the block. A part that fails stops the system and is raised."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._stopping.set())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled() and (error := task.exception()):
+                raise error
 
     def _make_services(self) -> None:
         for name, manifest in self._system.all(kinds.Service).items():
@@ -181,7 +194,7 @@ class Supervisor:
         ]
         async with AsyncExitStack() as stack:
             for work in [*(source.run() for source in self._sources), *(ping.run() for ping in pings)]:
-                await stack.enter_async_context(_running(work))
+                await stack.enter_async_context(self._running(work))
             yield
 
     def _subscriber(self, destination: kinds.Destination, sinks: KafkaSinks) -> Subscriber:
@@ -291,16 +304,3 @@ async def _serving(server: HttpServer) -> AsyncIterator[HttpServer]:
         yield server
     finally:
         await server.stop()
-
-
-@asynccontextmanager
-async def _running(work: Any) -> AsyncIterator[None]:
-    """Runs something beside the block, and ends it with the block. Its own failure is raised when the block ends."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled() and (error := task.exception()):
-            raise error

@@ -24,54 +24,78 @@ class Brand(StrEnum):
 
 # Elo is asked first: some of its ranges lie inside Visa's and Mastercard's.
 _ELO: Final = re.compile(
-    r"(4011(78|79)|43(1274|8935)|45(1416|7393|763[12])|50(4175|6699|67[0-7]\d|9\d{3})|627780|63(6297|6368)|6516[5-7]\d|6550\d\d)"
+    r"(4011(78|79)|43(1274|8935)|45(1416|7393|763[12])|50(4175|6699|67[0-7]\d|9\d{3})"
+    r"|627780|63(6297|6368)|6516[5-7]\d|6550\d\d)"
 )
 _MASTERCARD: Final = re.compile(r"(5[1-5]|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)")
 
 NUMBER_DIGITS_MIN: Final = 13
 NUMBER_DIGITS_MAX: Final = 19
+NUMBER_DIGITS: Final[dict[Brand, frozenset[int]]] = {
+    Brand.VISA: frozenset({13, 16, 19}),
+    Brand.MASTERCARD: frozenset({16}),
+    Brand.AMEX: frozenset({15}),
+    Brand.ELO: frozenset({16}),
+    Brand.OTHER: frozenset(range(NUMBER_DIGITS_MIN, NUMBER_DIGITS_MAX + 1)),
+}
 NAME_CHARACTERS_MAX: Final = 100
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_DOUBLED: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
+_PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 
 
 def luhn_check_digit(digits: str) -> str:
     """The digit that makes digits + it pass the Luhn check (ISO/IEC 7812-1, annex B)."""
-    total = 0
-    for position, character in enumerate(reversed(digits)):
-        digit = int(character) * (2 if position % 2 == 0 else 1)
-        total += digit - 9 if digit > 9 else digit
+    from_the_right = digits.encode()[::-1]
+    total = sum(from_the_right[::2].translate(_DOUBLED)) + sum(from_the_right[1::2].translate(_PLAIN))
     return str(-total % 10)
 
 
-class CardNumber(Secret):
-    """A primary account number (ISO/IEC 7812): 13 to 19 digits whose last is right. Raises ValueError otherwise."""
+def has_control_characters(text: str) -> bool:
+    """Whether the text holds characters that steer a terminal or break a line instead of being read."""
+    return _CONTROL.search(text) is not None
 
-    __slots__ = ()
+
+def brand_of(digits: str) -> Brand:
+    """The network, by the leading digits."""
+    if _ELO.match(digits):
+        return Brand.ELO
+    if digits.startswith("4"):
+        return Brand.VISA
+    if _MASTERCARD.match(digits):
+        return Brand.MASTERCARD
+    if digits.startswith(("34", "37")):
+        return Brand.AMEX
+    return Brand.OTHER
+
+
+def cvv_digits(brand: Brand) -> int:
+    """How many digits a CVV has on cards of the brand."""
+    return 4 if brand is Brand.AMEX else 3
+
+
+class CardNumber(Secret):
+    """A primary account number (ISO/IEC 7812): 13 to 19 digits, as many as its brand has, whose last is right.
+
+    Raises ValueError otherwise.
+    """
+
+    __slots__ = ("brand",)
 
     def __init__(self, text: str) -> None:
         if not (text.isascii() and text.isdigit() and NUMBER_DIGITS_MIN <= len(text) <= NUMBER_DIGITS_MAX):
             raise ValueError(f"a card number has {NUMBER_DIGITS_MIN} to {NUMBER_DIGITS_MAX} digits")
-        if luhn_check_digit(text[:-1]) != text[-1]:
+        brand = brand_of(text)
+        if len(text) not in NUMBER_DIGITS[brand] or luhn_check_digit(text[:-1]) != text[-1]:
             raise ValueError("the card number is not right: check its digits")
         super().__init__(text)
+        self.brand = brand
 
     @property
     def last4(self) -> str:
         """The last four digits, which may be shown (PCI DSS 4.0 §3.4.1)."""
         return self.reveal()[-4:]
-
-    @property
-    def brand(self) -> Brand:
-        """The network, by the leading digits."""
-        number = self.reveal()
-        if _ELO.match(number):
-            return Brand.ELO
-        if number.startswith("4"):
-            return Brand.VISA
-        if _MASTERCARD.match(number):
-            return Brand.MASTERCARD
-        if number.startswith(("34", "37")):
-            return Brand.AMEX
-        return Brand.OTHER
 
 
 class Cvv(Secret):
@@ -120,12 +144,9 @@ class CardProof:
         """Reads a card as a caller gave it. Raises Invalid with every fault, each at its field under the pointer."""
         faults: list[Fault] = []
         parsed_number, parsed_expiry, parsed_cvv = None, None, None
-        if len(name) > NAME_CHARACTERS_MAX or any(ord(character) < 32 or ord(character) == 127 for character in name):
-            faults.append(
-                Fault(
-                    f"{pointer}/name", "invalid_name", f"a name has at most {NAME_CHARACTERS_MAX} printable characters"
-                )
-            )
+        if len(name) > NAME_CHARACTERS_MAX or has_control_characters(name):
+            detail = f"a name has at most {NAME_CHARACTERS_MAX} printable characters"
+            faults.append(Fault(f"{pointer}/name", "invalid_name", detail))
         try:
             parsed_number = CardNumber(number)
         except ValueError as error:
@@ -133,14 +154,34 @@ class CardProof:
         try:
             parsed_expiry = Expiry(expiration_year, expiration_month)
         except ValueError as error:
-            field = "expiration_month" if not 1 <= expiration_month <= 12 else "expiration_year"
+            field = "expiration_year" if 1 <= expiration_month <= 12 else "expiration_month"
             faults.append(Fault(f"{pointer}/{field}", "invalid_expiry", str(error)))
         try:
             parsed_cvv = Cvv(cvv)
-            if parsed_number and len(cvv) != (4 if parsed_number.brand is Brand.AMEX else 3):
+            if parsed_number and len(cvv) != cvv_digits(parsed_number.brand):
                 raise ValueError("the CVV has another number of digits for this card")
         except ValueError as error:
             faults.append(Fault(f"{pointer}/cvv", "invalid_cvv", str(error)))
         if parsed_number is None or parsed_expiry is None or parsed_cvv is None or faults:
             raise Invalid("the card is not written correctly", tuple(faults))
         return cls(name, parsed_number, parsed_expiry, parsed_cvv)
+
+
+_PERHAPS_NUMBERS: Final = re.compile(r"\d(?:[ .-]?\d){12,18}")
+
+
+def masked(text: str) -> str:
+    """The text with whatever can be read as a card number of a known brand masked, but for its last four digits.
+
+    For what people type freely, such as a description: a number that is pasted there must not be kept.
+    """
+    return _PERHAPS_NUMBERS.sub(_masked_number, text) if len(text) >= NUMBER_DIGITS_MIN else text
+
+
+def _masked_number(match: re.Match[str]) -> str:
+    digits = re.sub(r"\D", "", match.group())
+    try:
+        known = CardNumber(digits).brand is not Brand.OTHER
+    except ValueError:
+        known = False
+    return "*" * (len(digits) - 4) + digits[-4:] if known else match.group()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class TransactionKind(StrEnum):
@@ -30,3 +31,15 @@ class DeclineCode(StrEnum):
     CARD_BLOCKED = "card_blocked"
     CARD_LOCKED = "card_locked"
     CURRENCY_MISMATCH = "currency_mismatch"
+
+
+DECLINE_MEANINGS: Final[dict[DeclineCode, str]] = {
+    DeclineCode.INSUFFICIENT_FUNDS: "The amount is more than the card has left.",
+    DeclineCode.UNKNOWN_CARD: "The bank has no card of this number.",
+    DeclineCode.INCORRECT_CVC: "The CVV or the expiry is not the card's. Wrong guesses are counted.",
+    DeclineCode.EXPIRED_CARD: "The card's last month has ended.",
+    DeclineCode.CARD_BLOCKED: "The bank has blocked the card; its holder must ask the bank.",
+    DeclineCode.CARD_LOCKED: "Too many wrong CVVs: the card is locked for a while, for right ones too.",
+    DeclineCode.CURRENCY_MISMATCH: "The card is kept in another currency than the payment's.",
+}
+"""The published table: what each code tells a merchant."""

@@ -21,7 +21,7 @@ STATEMENT_TIMEOUT_SECONDS: Final = 10
 POOL_TIMEOUT_SECONDS: Final = 5.0
 
 # Raised while the server starts, stops, fails over or is out of connections, memory or disk (PostgreSQL, appendix A).
-_AWAY_STATES: Final = ("08", "53", "57P", "58", "25006")
+AWAY_STATES: Final = ("08", "53", "57P", "58", "25006")
 
 
 def asyncpg_url(url: str) -> str:
@@ -87,6 +87,6 @@ def _away_is_unavailable() -> Iterator[None]:
     except DBAPIError as error:
         state = str(getattr(error.orig, "sqlstate", None) or "")
         stateless = not state and isinstance(error, (InterfaceError, OperationalError))
-        if error.connection_invalidated or state.startswith(_AWAY_STATES) or stateless:
+        if error.connection_invalidated or state.startswith(AWAY_STATES) or stateless:
             raise Unavailable("the database does not answer") from error
         raise

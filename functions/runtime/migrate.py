@@ -35,9 +35,10 @@ def _upgrade(connection: Connection, owner: str) -> None:
 
 
 async def migrate(owner: str, database: Database) -> None:
-    """Runs the migrations in functions/<owner>/migrations/versions that the database has not seen, in one transaction."""
+    """Runs what the database has not seen of functions/<owner>/migrations/versions, in one transaction."""
     lock = int(derived_id("migration", owner)[:8], 16)
     async with database.engine.begin() as connection:
+        await connection.execute(text("set local statement_timeout = 0"))
         await connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": lock})
         await connection.run_sync(_upgrade, owner)
 

@@ -65,7 +65,7 @@ class Guard:
 def application() -> ASGIApp:
     """The ASGI application of the function that the environment names."""
     signature = settings.text("FUNCTION_SIGNATURE_TYPE", "http")
-    framework = create_asgi_app(settings.text("FUNCTION_TARGET"), settings.text("FUNCTION_SOURCE"), signature)
+    framework = create_asgi_app(settings.text("FUNCTION_TARGET"), settings.text("FUNCTION_SOURCE"), signature)  # type: ignore[no-untyped-call]
     oversize = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if signature == "http" else HTTPStatus.UNPROCESSABLE_ENTITY
     return Guard(framework, oversize=oversize)
 

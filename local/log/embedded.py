@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
@@ -61,7 +61,7 @@ create table if not exists group_offset (
 
 _APPEND: Final = """
 with incoming as (
-    select * from unnest($2::integer[], $3::bytea[], $4::bytea[], $5::jsonb[])
+    select * from unnest($2::integer[], $3::bytea[], $4::bytea[], $5::text[])
         with ordinality as r(partition, key, value, headers, n)
 ), locked as (
     select partition, next_offset from partition
@@ -77,7 +77,7 @@ with incoming as (
     where p.topic = $1 and p.partition = m.partition
 ), stored as (
     insert into record (topic, partition, "offset", key, value, headers)
-    select $1, partition, "offset", key, value, headers from numbered
+    select $1, partition, "offset", key, value, headers::jsonb from numbered
 )
 select partition, "offset", (select pg_notify('appended', $1)) from numbered order by n
 """
@@ -129,9 +129,9 @@ def _away_is_unavailable() -> Any:
 class EmbeddedLog:
     """A log in a PostgreSQL database of its own. Open it with open(); it serves one process."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], address: Callable[[], str]) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], url: str) -> None:
         self._pool = pool
-        self._address = address
+        self._url = url
         self._partitions: dict[str, int] = {}
         self._appenders: dict[str, Batcher[Record, tuple[int, int]]] = {}
         self._subscriptions: set[EmbeddedSubscription] = set()
@@ -146,7 +146,7 @@ class EmbeddedLog:
             url, min_size=1, max_size=6, command_timeout=COMMAND_TIMEOUT_SECONDS, init=_init_connection
         ) as pool:
             await pool.execute(SCHEMA)
-            log = cls(pool, lambda: url)
+            log = cls(pool, url)
             try:
                 yield log
             finally:
@@ -197,7 +197,7 @@ class EmbeddedLog:
                 partitions,
                 [record.key for record in records],
                 [record.value for record in records],
-                [[(name, value.decode("latin-1")) for name, value in record.headers] for record in records],
+                [json.dumps([(name, value.decode("latin-1")) for name, value in record.headers]) for record in records],
             )
         return [(row["partition"], row["offset"]) for row in rows]
 
@@ -273,19 +273,22 @@ class EmbeddedLog:
         self._subscriptions.discard(subscription)
 
     async def _listen(self) -> None:
-        """Wakes readers when something is appended, and once after each reconnection, since notes may have been missed."""
+        """Wakes readers on each append, and once after each reconnection: notes may have been missed."""
         while True:
-            lost = asyncio.Event()
             with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                connection = await asyncpg.connect(self._address())
-                connection.add_termination_listener(lambda _: lost.set())
-                try:
-                    await connection.add_listener(CHANNEL, self._notified)
-                    self._notified(None, 0, CHANNEL, None)
-                    await lost.wait()
-                finally:
-                    connection.terminate()
+                await self._listen_once()
             await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _listen_once(self) -> None:
+        lost = asyncio.Event()
+        connection = await asyncpg.connect(self._url)
+        connection.add_termination_listener(lambda _: lost.set())
+        try:
+            await connection.add_listener(CHANNEL, self._notified)
+            self._notified(None, 0, CHANNEL, None)
+            await lost.wait()
+        finally:
+            connection.terminate()
 
     def _notified(self, connection: object, pid: int, channel: str, topic: object) -> None:
         for subscription in self._subscriptions:
