@@ -11,6 +11,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from local.engines.postgresql import PostgreSQL
+from tests.running import RunningSystem
 
 _databases = count()
 
@@ -52,3 +53,12 @@ def postgres_url(postgresql: PostgreSQL) -> Callable[[str], str]:
             return portal.call(postgresql.ensure_database, name, "test")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
+    """A whole running system, shared by all tests that only use it."""
+    running = RunningSystem(tmp_path_factory.mktemp("system"))
+    running.start()
+    yield running
+    running.stop()

@@ -117,7 +117,7 @@ class Bank:
                 said = True
             await asyncio.sleep(READY_POLL_SECONDS)
 
-    async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    async def _say(self, status: int) -> None:
         for name in self._names:
             await self._health.set(name, status)
 
@@ -135,9 +135,8 @@ async def serve() -> None:
         else:
             _log.warning("K_SINK is not set: events wait in the outbox for the relay")
         bank = Bank(database, keys, sink, legacy_protocol=settings.text("BANK_LEGACY_PROTOCOL", "on") != "off")
-        await bank.start(
-            settings.text("HOST", "0.0.0.0"), settings.integer("PORT", PORT_DEFAULT, minimum=0, maximum=65535)
-        )  # noqa: S104
+        host = settings.text("HOST", "0.0.0.0")  # noqa: S104 - a container is reached from outside of itself
+        await bank.start(host, settings.integer("PORT", PORT_DEFAULT, minimum=0, maximum=65535))
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told.set)

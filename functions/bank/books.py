@@ -18,7 +18,6 @@ from functions.bank.database import Connection
 from functions.bank.keys import Keyring
 from functions.bank.ledger import (
     FENCED,
-    Cancel,
     Card,
     CardFace,
     Decided,
@@ -44,12 +43,12 @@ CARD_COLUMNS: Final = """
 
 _LOCK_CARDS_BY_NUMBER: Final = f"""
     select {CARD_COLUMNS} from cards where fingerprint = any($1::bytea[]) order by account_id for no key update
-"""
+"""  # noqa: S608
 
 _LOCK_CARDS: Final = f"""
     select {CARD_COLUMNS} from cards where fingerprint = any($1::bytea[]) or account_id = any($2::bigint[])
     order by account_id for no key update
-"""
+"""  # noqa: S608
 
 _NUMBERS_AND_KEYS: Final = """
     select nextval('transaction_numbers') as number, k.transaction_id, k.transaction_number, k.digest, k.digest_key_id
@@ -58,8 +57,9 @@ _NUMBERS_AND_KEYS: Final = """
 
 TRANSACTION_SELECT: Final = """
     select t.number, t.id, t.kind, t.merchant, t.card_account_id, c.token, c.brand, c.last4, t.amount_minor, t.currency,
-        t.store, t.description, t.order_id, t.decline_code, p.id as refund_of, t.created_at,
-        (select coalesce(sum(r.amount_minor), 0)::bigint from transactions r where r.refund_of = t.number) as refunded_minor
+        t.store, t.description, t.order_id, t.decline_code, p.id as refund_of, t.created_at, (
+            select coalesce(sum(r.amount_minor), 0)::bigint from transactions r where r.refund_of = t.number
+        ) as refunded_minor
     from transactions t
     left join cards c on c.account_id = t.card_account_id
     left join transactions p on p.number = t.refund_of
@@ -72,7 +72,7 @@ TRANSACTIONS_BY_ID: Final = f"""
     where t.number = any (array(
         select transaction_number from idempotency_keys where transaction_id = any($1::uuid[])
     ))
-"""
+"""  # noqa: S608
 
 _POST: Final = """
     with posted as materialized (

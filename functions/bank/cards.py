@@ -129,7 +129,7 @@ async def insert_card(
     account_id = await connection.fetchval(
         "insert into accounts (kind, owner, currency) values ('card', $1, $2) returning id", token, currency
     )
-    row = await connection.fetchrow(
+    rows = await connection.fetch(
         f"""
         insert into cards (account_id, currency, token, brand, last4, name, expiration_year, expiration_month,
             limit_minor, blocked, scripted_decline, fingerprint, fingerprint_key_id, cvv_key_id)
@@ -150,8 +150,7 @@ async def insert_card(
         key.id,
         cvv_key_id,
     )
-    assert row is not None
-    return card_of(row)
+    return card_of(rows[0])
 
 
 def shown(proof: CardProof, token: str, limit_minor: int, **more: object) -> str:

@@ -96,8 +96,7 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection, each statement its own transaction. Raises Unavailable where the database is away."""
         with away_is_unavailable():
-            if not self._pool._initialized:
-                await self._pool
+            await self._pool
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
                 yield connection
 

@@ -253,7 +253,7 @@ class KeyFile:
             self._seen = version
             self.keyring = Keyring.read(self._text())
         except KeyFileError as error:
-            _log.error("the keys stay as they are: %s", error)  # noqa: TRY400 - the traceback tells nothing more
+            _log.error("the keys stay as they are: %s", error)
         else:
             _log.info("the keys were read again")
 

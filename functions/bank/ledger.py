@@ -13,6 +13,7 @@ an order in which nobody learns a card's state without its proof:
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -312,9 +313,8 @@ class Ledger:
         card = self._card(request.proof.number)
         decline_code = self._proof_fault(card, request.proof)
         if card is not None and decline_code is DeclineCode.CARD_LOCKED:
-            assert card.locked_until is not None
-            wait = (card.locked_until - self._now).total_seconds()
-            raise Busy("the card is locked for a while after wrong attempts", max(1, round(wait)))
+            wait_seconds = self._lock_seconds_left(card) or LOCK_SECONDS_FIRST
+            raise Busy("the card is locked for a while after wrong attempts", math.ceil(wait_seconds))
         if card is None or decline_code is not None:
             raise Unauthenticated("this is not a card of this bank, as it is written")
         return card
@@ -373,16 +373,16 @@ class Ledger:
         if card is None or fault is not None:
             return fault
         if card.blocked:
-            return DeclineCode.CARD_BLOCKED
-        if card.expiry.has_passed(self._now):
-            return DeclineCode.EXPIRED_CARD
-        if card.scripted_decline is not None:
-            return card.scripted_decline
-        if card.currency != request.currency:
-            return DeclineCode.CURRENCY_MISMATCH
-        if request.amount_minor > card.available_minor:
-            return DeclineCode.INSUFFICIENT_FUNDS
-        return None
+            fault = DeclineCode.CARD_BLOCKED
+        elif card.expiry.has_passed(self._now):
+            fault = DeclineCode.EXPIRED_CARD
+        elif card.scripted_decline is not None:
+            fault = card.scripted_decline
+        elif card.currency != request.currency:
+            fault = DeclineCode.CURRENCY_MISMATCH
+        elif request.amount_minor > card.available_minor:
+            fault = DeclineCode.INSUFFICIENT_FUNDS
+        return fault
 
     def _proof_fault(self, card: Card | None, proof: CardProof) -> DeclineCode | None:
         """Counts a wrong proof, and locks the card after too many.
@@ -395,12 +395,15 @@ class Ledger:
         right = (right_cvv == proof.cvv) & (card is not None and card.expiry == proof.expiry)
         if card is None:
             return DeclineCode.UNKNOWN_CARD
-        if card.locked_until is not None and card.locked_until > self._now:
+        if self._lock_seconds_left(card) > 0:
             return DeclineCode.CARD_LOCKED
         if not right:
             self._count_wrong(card)
             return DeclineCode.INCORRECT_CVC
         return None
+
+    def _lock_seconds_left(self, card: Card) -> float:
+        return (card.locked_until - self._now).total_seconds() if card.locked_until else 0.0
 
     def _count_wrong(self, card: Card) -> None:
         if card.wrong_cvv_at is not None and card.wrong_cvv_at + WRONG_CVVS_FORGOTTEN_AFTER <= self._now:
@@ -415,4 +418,4 @@ class Ledger:
 
 def lock_seconds(locks: int) -> int:
     """How long the card is locked for the time that this is: twice as long each time, up to a day."""
-    return min(LOCK_SECONDS_FIRST * 2 ** min(locks - 1, 20), LOCK_SECONDS_MAX)
+    return min(LOCK_SECONDS_FIRST << min(locks - 1, 20), LOCK_SECONDS_MAX)

@@ -39,8 +39,8 @@ class PaymentDeclined(Conflict):
 def minor_of(amount: float) -> int:
     """The minor units of an amount in major units that came as a double. Raises ValueError.
 
-    0.1 + 0.2 is 30 cents: a double that lies within NOISE_ULPS_MAX units in the last place of a whole cent is that cent.
-    19.999 is refused: nobody can know what was meant. So are NaN, infinities, zero and negatives.
+    0.1 + 0.2 is 30 cents: a double within NOISE_ULPS_MAX units in the last place of a whole cent is that cent. 19.999
+    is refused: nobody can know what was meant. So are NaN, infinities, zero and negatives.
     """
     if not math.isfinite(amount):
         raise ValueError("an amount is a finite number")

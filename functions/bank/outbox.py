@@ -6,8 +6,8 @@ A payment writes its outbox row in its own commit. The bank publishes right afte
 Each takes the shards that nobody else is publishing, by advisory locks of its session: they are tried and skipped as
 SKIP LOCKED does, end with the process that holds them, and hold no row and no snapshot while the sink is waited for.
 They only spare duplicates. The order does not hang on them: an event is sent only after the one before it on the same
-card was taken by the sink, whoever sent that, so for each card the first copies arrive in order; and transaction numbers
-ascend in the order of commits for each card, because a number is drawn while the card is locked.
+card was taken by the sink, whoever sent that, so for each card the first copies arrive in order; and for each card
+transaction numbers ascend in the order of commits, because a number is drawn while the card is locked.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _UNSENT: Final = f"""
     select t.*, o.traceparent from outbox o join ({TRANSACTION_SELECT}) t on t.number = o.transaction_number
     where o.sent_at is null and o.shard = any($1::integer[]) and o.transaction_number > $2
     order by o.transaction_number limit $3
-"""
+"""  # noqa: S608
 _IS_LEFT: Final = "select exists (select from outbox where sent_at is null and shard = any($1::integer[]))"
 _SENT: Final = "update outbox set sent_at = now() where transaction_number = any($1::bigint[]) and sent_at is null"
 _PRUNE: Final = """
@@ -184,8 +184,8 @@ async def _shards(connection: Connection) -> AsyncIterator[list[int]]:
 class _Page:
     """One page of events on their way: cards beside each other, the events of one card after each other.
 
-    `sent` has the numbers that the sink took. `stuck` has the cards of which it refused an event; nothing later of theirs
-    is sent. `away` says that the sink was away, and that the rest was not tried.
+    `sent` has the numbers that the sink took. `stuck` has the cards of which it refused an event; nothing later of
+    theirs is sent. `away` says that the sink was away, and that the rest was not tried.
     """
 
     def __init__(self, sink: Sink, stuck: set[str]) -> None:
@@ -220,7 +220,7 @@ class _Page:
                 except (Invalid, ValidationError) as error:
                     self._stuck.add(partition_key)
                     metrics.OUTBOX_FAILURES.labels("refused").inc()
-                    _log.error("transaction %s cannot be announced: %s", row["id"], type(error).__name__)  # noqa: TRY400
+                    _log.error("transaction %s cannot be announced: %s", row["id"], type(error).__name__)
                     return
                 self.sent.append(row["number"])
                 metrics.OUTBOX_SENT.inc()

@@ -70,7 +70,7 @@ class Payments:
         return cast(Transaction, await self._batcher.submit(request))
 
     async def refund(self, request: Refund) -> Transaction:
-        """The refund, committed. Raises NotFound, NotRefundable, KeyReused, KeyFenced, DeadlinePassed, Busy, Unavailable."""
+        """The refund, committed. Raises as pay does, and NotFound, NotRefundable."""
         return cast(Transaction, await self._batcher.submit(request))
 
     async def cancel(self, request: Cancel) -> Transaction | None:

@@ -20,8 +20,8 @@ from functions.domain.identity import derived_id
 from functions.domain.money import AMOUNT_MINOR_MAX, EXPONENTS
 from protos.codebank.bank.v1 import bank_pb2 as pb
 
-_KEY: Final = re.compile(r"[\x20-\x7e]{1,%d}" % IDEMPOTENCY_KEY_CHARACTERS_MAX)
-_ORDER_ID: Final = re.compile(r"[\x21-\x7e]{0,%d}" % ORDER_ID_CHARACTERS_MAX)
+_KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{IDEMPOTENCY_KEY_CHARACTERS_MAX}}}")
+_ORDER_ID: Final = re.compile(rf"[\x21-\x7e]{{0,{ORDER_ID_CHARACTERS_MAX}}}")
 
 
 def card_proof(card: pb.CardProof) -> CardProof:

@@ -66,9 +66,16 @@ REASONS: Final[dict[type[CodebankError], str]] = {
 class Call:
     """What a method knows of its call. deadline is by the event loop's clock."""
 
-    caller: Caller | None
+    by: Caller | None
     deadline: float | None
     traceparent: str
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls. Raises Unauthenticated where nobody had to say so."""
+        if self.by is None:
+            raise Unauthenticated("the call needs a bearer token")
+        return self.by
 
 
 RequestMessage = TypeVar("RequestMessage", bound=Message)
@@ -99,7 +106,7 @@ def service_handler(
     name: str, methods: Mapping[str, Method[Any]], verifier: Verifier, clock: Callable[[], dt.datetime]
 ) -> grpc.GenericRpcHandler:
     """The handler of one service."""
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         method_name: grpc.unary_unary_rpc_method_handler(
             _serve(f"{name}/{method_name}", method, verifier, clock), response_serializer=_serialized
         )

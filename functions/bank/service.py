@@ -73,15 +73,15 @@ class BankService:
 
     async def pay(self, message: pb.PayRequest, call: Call) -> pb.Transaction:
         """Charges a card once per key. A decline is an answer."""
-        return transaction_message(await self._payments.pay(request.payment(message, _subject(call), call)))
+        return transaction_message(await self._payments.pay(request.payment(message, call.caller.subject, call)))
 
     async def refund(self, message: pb.RefundRequest, call: Call) -> pb.Transaction:
         """Gives back all or part of a payment, once per key."""
-        return transaction_message(await self._payments.refund(request.refund(message, _subject(call), call)))
+        return transaction_message(await self._payments.refund(request.refund(message, call.caller.subject, call)))
 
     async def cancel(self, message: pb.CancelRequest, call: Call) -> pb.CancelResponse:
         """What was decided under a key; where nothing was, nothing will be."""
-        decided = await self._payments.cancel(request.cancel(message, _subject(call), call))
+        decided = await self._payments.cancel(request.cancel(message, call.caller.subject, call))
         if decided is None:
             return pb.CancelResponse(fenced=True)
         return pb.CancelResponse(transaction=transaction_message(decided))
@@ -151,37 +151,33 @@ class BankService:
         return pb.JsonWebKeySet(json=self._keys.keyring.jwks)
 
 
-def _subject(call: Call) -> str:
-    assert call.caller is not None, "the method is for callers with a role"
-    return call.caller.subject
-
-
 def _own(call: Call) -> str | None:
     """The merchant whose transactions the caller may see; None for all."""
-    assert call.caller is not None, "the method is for callers with a role"
     return call.caller.subject if call.caller.role is Role.MERCHANT else None
 
 
 def transaction_message(transaction: Transaction) -> pb.Transaction:
     """The transaction as a message."""
-    declined = transaction.decline_code is not None
     message = pb.Transaction(
         id=transaction.id,
         kind=_KINDS[transaction.kind],
-        status=pb.TRANSACTION_STATUS_DECLINED if declined else pb.TRANSACTION_STATUS_APPROVED,
-        decline_code=_DECLINE_CODES[transaction.decline_code] if transaction.decline_code else None,
+        status=pb.TRANSACTION_STATUS_APPROVED,
         amount_minor=transaction.amount_minor,
         currency=transaction.currency,
         merchant=transaction.merchant,
         store=transaction.store,
         description=transaction.description,
-        order_id=transaction.order_id,
-        card_token=transaction.card.token if transaction.card else None,
-        card_brand=transaction.card.brand if transaction.card else None,
-        card_last4=transaction.card.last4 if transaction.card else None,
-        refund_of=transaction.refund_of,
+        order_id=transaction.order_id or "",
+        refund_of=transaction.refund_of or "",
         refunded_minor=transaction.refunded_minor,
     )
+    if transaction.decline_code is not None:
+        message.status = pb.TRANSACTION_STATUS_DECLINED
+        message.decline_code = _DECLINE_CODES[transaction.decline_code]
+    if transaction.card is not None:
+        message.card_token = transaction.card.token
+        message.card_brand = transaction.card.brand
+        message.card_last4 = transaction.card.last4
     message.created_at.FromDatetime(transaction.created_at)
     return message
 

@@ -13,6 +13,7 @@ import argparse
 import datetime as dt
 import sys
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -66,7 +67,7 @@ def session_token(
     return _signed(keyring, claims, now), expires_at
 
 
-def _signed(keyring: Keyring, claims: dict[str, object], now: dt.datetime) -> str:
+def _signed(keyring: Keyring, claims: Mapping[str, object], now: dt.datetime) -> str:
     key = keyring.signing_key(now)
     return jwt.encode(
         {"iss": ISSUER, "iat": now, **claims}, key.private, algorithm=SIGNING_ALGORITHM, headers={"kid": key.id}

@@ -22,6 +22,20 @@ Model = TypeVar("Model", bound=BaseModel)
 ERRORS_MAX: Final = 20
 """The most faults that one answer lists."""
 
+# The code of a fault, where pydantic's own word for it is not the one that a page would look up.
+_CODES: Final = {
+    "missing": "required",
+    "extra_forbidden": "unknown_field",
+    "too_long": "too_many",
+    "too_short": "too_few",
+    "string_too_long": "too_long",
+    "string_too_short": "too_short",
+    "greater_than": "out_of_range",
+    "greater_than_equal": "out_of_range",
+    "less_than": "out_of_range",
+    "less_than_equal": "out_of_range",
+}
+
 _log = logging.getLogger(__name__)
 
 
@@ -88,11 +102,29 @@ async def read_body(request: Request, model: type[Model]) -> Model:
         raise Invalid("The request has mistakes.", faults_of(error)) from None
 
 
+def read_query(request: Request, model: type[Model]) -> Model:
+    """The query parameters as the model. Raises Invalid; the pointer of a parameter is "#/query/" and its name."""
+    repeated = [name for name in request.query_params if len(request.query_params.getlist(name)) > 1]
+    faults = tuple(Fault(f"#/query/{_escaped(name)}", "repeated", "It may be given once.") for name in repeated)
+    if faults:
+        raise Invalid("The address has mistakes.", faults[:ERRORS_MAX])
+    try:
+        return model.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise Invalid("The address has mistakes.", faults_of(error, "#/query")) from None
+
+
 def faults_of(error: ValidationError, pointer: str = "#") -> tuple[Fault, ...]:
     """The faults that pydantic found, each at its JSON Pointer, without the values that were sent."""
     faults = []
     for entry in error.errors(include_url=False, include_context=False, include_input=False)[:ERRORS_MAX]:
-        path = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in entry["loc"])
-        code = {"missing": "required", "extra_forbidden": "unknown_field"}.get(entry["type"], entry["type"])
+        path = "".join("/" + _escaped(str(part)) for part in entry["loc"])
+        kind = entry["type"]
+        code = _CODES.get(kind, "wrong_type" if kind.endswith(("_type", "_from_float", "_parsing")) else kind)
         faults.append(Fault(pointer + path, code, entry["msg"]))
     return tuple(faults)
+
+
+def _escaped(name: str) -> str:
+    """The name as a part of a JSON Pointer (RFC 6901 §3)."""
+    return name.replace("~", "~0").replace("/", "~1")

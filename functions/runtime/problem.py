@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from functions.domain.error import CodebankError, Invalid
+from functions.domain.error import CodebankError, Invalid, Unauthenticated
 from functions.runtime.answer import STATUS, retry_headers
 
 
@@ -24,6 +24,7 @@ def problem(status: HTTPStatus, detail: str, *, headers: Mapping[str, str] | Non
 
 
 def problem_of(error: CodebankError) -> Response:
-    """The problem that says this error."""
+    """The problem that says this error. A 401 names the way to authenticate (RFC 9110 §15.5.2)."""
     members = {"errors": [asdict(fault) for fault in error.faults]} if isinstance(error, Invalid) else {}
-    return problem(STATUS[type(error)], error.detail, headers=retry_headers(error), **members)
+    challenge = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else {}
+    return problem(STATUS[type(error)], error.detail, headers=retry_headers(error) | challenge, **members)

