@@ -16,6 +16,7 @@ from local.folder import AlreadyRunning, Folder, NotRunning
 from local.http_server import PortInUse
 from local.job import JobFailed
 from local.manifest import ManifestError
+from local.process import container_command
 from local.secret import SecretFailed
 from local.service import StartFailed
 from local.supervisor import Options, Supervisor
@@ -61,9 +62,8 @@ async def _up(reload: bool) -> None:
 
 def _exec(name: str, arguments: Sequence[str]) -> None:
     environment = status.environment_of(Folder.of_settings().read_state(), name)
-    program, *rest = [argument for argument in arguments if argument != "--"] or ["env"]
-    program = sys.executable if program == "python" else program
-    os.execvpe(program, [program, *rest], environment)  # noqa: S606 - no shell is wanted
+    command = container_command(arguments[arguments[:1] == ["--"] :] or ["env"])
+    os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is wanted
 
 
 def main() -> int:

@@ -122,7 +122,7 @@ async def run(state: State, arguments: argparse.Namespace) -> int:
     report = Report()
     async with httpx.AsyncClient(base_url=state.url, timeout=REQUEST_TIMEOUT_SECONDS, trust_env=False) as client:
         products = (await client.get("/api/products")).raise_for_status().json()["items"]
-        cardholders = [Cardholder(client, card) for card in demo_cards() if not card.get("decline")]
+        cardholders = [Cardholder(client, card) for card in demo_cards() if card["decline_code"] is None]
         for cardholder in cardholders:
             await cardholder.sign_in()
         watching = [asyncio.create_task(cardholder.watch()) for cardholder in cardholders]

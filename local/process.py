@@ -25,6 +25,12 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def container_command(command: Sequence[str]) -> list[str]:
+    """The command as it is on this machine: the python of a container is the interpreter that runs this."""
+    program, *arguments = command
+    return [sys.executable if program == "python" else program, *arguments]
+
+
 class Process:
     """One child. tail holds the last lines that it wrote, to say why it died."""
 
@@ -39,11 +45,9 @@ class Process:
     async def start(
         cls, name: str, command: Sequence[str], environment: Mapping[str, str], console: Console
     ) -> Process:
-        """Starts a container's command in the checkout; python is the interpreter that runs this."""
-        program, *arguments = command
+        """Starts a container's command in the checkout."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable if program == "python" else program,
-            *arguments,
+            *container_command(command),
             cwd=ROOT,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,

@@ -6,6 +6,7 @@ a command of the project, or as the address of a database.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from pydantic import Field
 from local.console import Console
 from local.engines.postgresql import PostgreSQL
 from local.kinds import Name, Strict
-from local.process import Process
+from local.process import ROOT, container_command
 
 RECIPES_FILE: Final = Path(__file__).with_name("secrets.yaml")
 
@@ -103,11 +104,17 @@ class SecretStore:
         return await postgresql.ensure_database(recipe.database, self.read(recipe.secret, "password"))
 
     async def _output(self, recipe: CommandRecipe, environment: Mapping[str, str]) -> str:
+        """What the command prints. It is the secret, so it goes to no log."""
         files = {name: str(self._folder / value) for name, value in recipe.env.items()}
-        with Path(os.devnull).open("w") as nowhere:  # noqa: ASYNC230 - what it prints is the secret: no log
-            process = await Process.start(recipe.secret, recipe.command, {**environment, **files}, Console(nowhere))
-            status = await process.exited()
-        if status != 0:
-            last = process.tail[-1] if process.tail else f"status {status}"
-            raise SecretFailed(f"the secret {recipe.secret} could not be made: {last}")
-        return process.output()
+        process = await asyncio.create_subprocess_exec(
+            *container_command(recipe.command),
+            cwd=ROOT,
+            env={**environment, **files},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+        if process.returncode:
+            reason = errors.decode(errors="replace").strip().splitlines()[-1:] or [f"status {process.returncode}"]
+            raise SecretFailed(f"the secret {recipe.secret} could not be made: {reason[0]}")
+        return output.decode().strip()

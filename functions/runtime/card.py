@@ -1,4 +1,4 @@
-"""How a card travels: in as part of an HTTP body, and on to the bank. In between it is a CardProof, which hides itself."""
+"""How a card travels: in as part of an HTTP body, and on to the bank. Between the two it is a CardProof."""
 
 from __future__ import annotations
 

@@ -14,11 +14,14 @@ from functions.runtime.answer import STATUS, retry_headers
 
 
 def problem(status: HTTPStatus, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> Response:
-    """A problem with the status' own meaning ("about:blank", RFC 9457 §4.2.1); members extend it (§3.2)."""
+    """A problem with the status' own meaning ("about:blank", RFC 9457 §4.2.1); members extend it (§3.2).
+
+    A problem is of the moment: nobody keeps it, not even a 404, which caches may otherwise (RFC 9111 §4.2.2).
+    """
     return JSONResponse(
         {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **members},
         status,
-        headers,
+        {"Cache-Control": "no-store", **(headers or {})},
         media_type="application/problem+json",
     )
 

@@ -28,7 +28,7 @@ SETTINGS: Final = {
     "unix_socket_directories": "",
     "max_connections": str(CONNECTIONS_MAX),
     "shared_buffers": "64MB",
-    "log_min_messages": "warning",
+    "log_min_messages": "fatal",  # An error is its client's to tell, and may quote what the client sent.
     "log_line_prefix": "",
 }
 

@@ -1,0 +1,1 @@
+"""The store: products, orders, and what the bank decided about them."""

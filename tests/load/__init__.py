@@ -1,0 +1,1 @@
+"""Benchmarks: measured and looked at by people, asserted by nobody."""
