@@ -93,7 +93,8 @@ def application(frontend: Frontend) -> Starlette:
         status = HTTPStatus(error.status_code)
         if status is HTTPStatus.NOT_FOUND and "text/html" in request.headers.get("accept", ""):
             return shell.answer(request, status)
-        return problem(status, status.description, headers=error.headers)
+        headers = {"Cache-Control": "no-store"} | dict(error.headers or {})
+        return problem(status, f"{status.description}.", headers=headers)
 
     routes = [
         Route("/healthz", health),

@@ -8,7 +8,6 @@ batch is undone, and decided again with what the first one decided in view.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -50,9 +49,9 @@ _LOCK_CARDS: Final = f"""
     order by account_id for no key update
 """  # noqa: S608
 
-_NUMBERS_AND_KEYS: Final = """
-    select nextval('transaction_numbers') as number, k.transaction_id, k.transaction_number, k.digest, k.digest_key_id
-    from unnest($1::uuid[]) r (id) left join idempotency_keys k on k.transaction_id = r.id
+_KEYS: Final = """
+    select transaction_id, transaction_number, digest, digest_key_id from idempotency_keys
+    where transaction_id = any($1::uuid[])
 """
 
 TRANSACTION_SELECT: Final = """
@@ -74,36 +73,37 @@ TRANSACTIONS_BY_ID: Final = f"""
     ))
 """  # noqa: S608
 
-_POST: Final = """
+# Numbers are drawn here, while the cards are locked: for each card they ascend in the order of commits. An array that is
+# shorter than the others, such as an empty one, is filled up with nulls.
+_POST: Final = f"""
     with posted as materialized (
-        select * from unnest(
-            $1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::text[], $12::uuid[], $13::timestamptz[], $14::bytea[], $15::text[],
-            $16::smallint[], $17::text[]
+        select nextval('transaction_numbers') as number, p.* from unnest(
+            $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[],
+            $11::text[], $12::text[], $13::bigint[], $14::bytea[], $15::text[]
         ) p (
-            number, id, kind, merchant, card_account_id, amount_minor, currency, store,
-            description, order_id, decline_code, refund_of, created_at, digest, digest_key_id,
-            shard, traceparent
+            id, merchant, card_account_id, merchant_account_id, amount_minor, currency, store, description,
+            order_id, decline_code, refund_of, digest, traceparent
         )
     ), new_transactions as (
         insert into transactions (number, id, kind, merchant, card_account_id, amount_minor, currency, store,
             description, order_id, decline_code, refund_of, created_at)
-        select p.number, p.id, p.kind, p.merchant, p.card_account_id, p.amount_minor, p.currency, p.store,
-            p.description, p.order_id, p.decline_code,
-            case when p.refund_of is not null then
-                (select k.transaction_number from idempotency_keys k where k.transaction_id = p.refund_of)
-            end, p.created_at
-        from posted p
+        select number, id, case when refund_of is null then 'payment' else 'refund' end, merchant, card_account_id,
+            amount_minor, currency, store, description, order_id, decline_code, refund_of, $1
+        from posted
     ), new_keys as (
         insert into idempotency_keys (transaction_id, transaction_number, digest, digest_key_id, created_at)
-        select id, number, digest, digest_key_id, created_at from posted
+        select id, number, digest, $2, $1 from posted
     ), new_announcements as (
         insert into outbox (transaction_number, shard, traceparent, created_at)
-        select number, shard, traceparent, created_at from posted
+        select number, coalesce(card_account_id, number) % {OUTBOX_SHARDS}, traceparent, $1 from posted
     )
     insert into entries (transaction_number, account_id, amount_minor)
-    select * from unnest($18::bigint[], $19::bigint[], $20::bigint[])
-"""
+    select number, card_account_id, case when refund_of is null then -amount_minor else amount_minor end
+    from posted where decline_code is null
+    union all
+    select number, merchant_account_id, case when refund_of is null then amount_minor else -amount_minor end
+    from posted where decline_code is null
+"""  # noqa: S608
 
 _FENCE: Final = "insert into idempotency_keys (transaction_id) select * from unnest($1::uuid[])"
 
@@ -159,7 +159,7 @@ class Books:
             rows = await connection.fetch(_LOCK_CARDS, looked_for, accounts)
             for row in await connection.fetch(TRANSACTIONS_BY_ID, payments):
                 transaction = transaction_of(row)
-                pages.refundable[transaction.id] = Refundable(transaction, transaction.refunded_minor)
+                pages.refundable[transaction.id] = Refundable(transaction, row["number"], transaction.refunded_minor)
                 if (transaction.merchant, transaction.currency) not in self._merchant_accounts:
                     await self._remember_merchant_account(connection, transaction.merchant, transaction.currency)
         else:
@@ -170,20 +170,17 @@ class Books:
         return pages
 
     async def _read_keys(self, connection: Connection, ids: Sequence[str], pages: Pages) -> None:
-        rows = await connection.fetch(_NUMBERS_AND_KEYS, ids)
-        # Numbers follow the order of the requests, whatever order the database drew them in.
-        pages.numbers = dict(zip(ids, sorted([row[0] for row in rows]), strict=True))
-        known = [row for row in rows if row[1] is not None]
-        if not known:
+        keys = await connection.fetch(_KEYS, ids)
+        if not keys:
             return
-        numbers = [row["transaction_number"] for row in known if row["transaction_number"] is not None]
+        numbers = [key["transaction_number"] for key in keys if key["transaction_number"] is not None]
         found = {row["number"]: row for row in await connection.fetch(_TRANSACTIONS_BY_NUMBER, numbers)}
-        for row in known:
-            number = row["transaction_number"]
-            pages.decided[str(row["transaction_id"])] = (
+        for key in keys:
+            number = key["transaction_number"]
+            pages.decided[str(key["transaction_id"])] = (
                 FENCED
                 if number is None
-                else Decided(transaction_of(found[number], first_answer=True), row["digest"], row["digest_key_id"])
+                else Decided(transaction_of(found[number], first_answer=True), key["digest"], key["digest_key_id"])
             )
 
     async def write(self, connection: Connection, ledger: Ledger) -> None:
@@ -193,54 +190,34 @@ class Books:
         if ledger.changed_cards:
             await connection.execute(_CHANGE_CARDS, *_columns(map(_changes, ledger.changed_cards.values())))
         if ledger.postings:
-            entries = [entry for posting in ledger.postings for entry in self._entries(posting.transaction)]
-            await connection.execute(
-                _POST, *_columns(map(_posting_row, ledger.postings)), *(_columns(entries) if entries else ([], [], []))
-            )
+            rows = map(self._posting_row, ledger.postings)
+            await connection.execute(_POST, ledger.now, ledger.digest_key_id, *_columns(rows))
 
-    def _entries(self, transaction: Transaction) -> tuple[tuple[int, int, int], ...]:
-        if transaction.card is None or transaction.decline_code is not None:
-            return ()
-        merchant_account = self._merchant_accounts[transaction.merchant, transaction.currency]
-        sign = -1 if transaction.kind is TransactionKind.PAYMENT else 1
-        amount_minor = sign * transaction.amount_minor
+    def _posting_row(self, posting: Posting) -> tuple[object, ...]:
+        transaction = posting.transaction
         return (
-            (transaction.number, transaction.card.account_id, amount_minor),
-            (transaction.number, merchant_account, -amount_minor),
+            transaction.id,
+            transaction.merchant,
+            transaction.card.account_id if transaction.card else None,
+            self._merchant_accounts[transaction.merchant, transaction.currency],
+            transaction.amount_minor,
+            transaction.currency,
+            transaction.store,
+            transaction.description,
+            transaction.order_id,
+            transaction.decline_code,
+            posting.refund_of_number,
+            posting.digest,
+            posting.traceparent,
         )
 
 
-def _columns(rows: Iterable[tuple[object, ...]]) -> list[tuple[object, ...]]:
-    return list(zip(*rows, strict=True))
+_NOTHING: Final = {None}
 
 
-def _posting_row(posting: Posting) -> tuple[object, ...]:
-    transaction = posting.transaction
-    card = transaction.card
-    return (
-        transaction.number,
-        transaction.id,
-        transaction.kind,
-        transaction.merchant,
-        card.account_id if card else None,
-        transaction.amount_minor,
-        transaction.currency,
-        transaction.store,
-        transaction.description,
-        transaction.order_id,
-        transaction.decline_code,
-        transaction.refund_of,
-        transaction.created_at,
-        posting.digest,
-        posting.digest_key_id,
-        shard_of(card.token if card else transaction.id),
-        posting.traceparent,
-    )
-
-
-def shard_of(partition_key: str) -> int:
-    """The part of the outbox that holds the announcements of one card."""
-    return zlib.crc32(partition_key.encode()) % OUTBOX_SHARDS
+def _columns(rows: Iterable[tuple[object, ...]]) -> list[Sequence[object]]:
+    """The columns of the rows. One without any value is empty: that spares the driver to look at each null."""
+    return [() if column[0] is None and set(column) == _NOTHING else column for column in zip(*rows, strict=True)]
 
 
 def _changes(card: Card) -> tuple[object, ...]:
@@ -281,7 +258,6 @@ def transaction_of(row: asyncpg.Record, *, first_answer: bool = False) -> Transa
     """The transaction of a row of TRANSACTION_SELECT; as it was answered first, before any refund, where asked."""
     account_id = row["card_account_id"]
     return Transaction(
-        number=row["number"],
         id=str(row["id"]),
         kind=TransactionKind(row["kind"]),
         merchant=row["merchant"],

@@ -44,9 +44,9 @@ class History:
             arguments.append(merchant)
             filters += f" and t.merchant = ${len(arguments)}"
         async with self._database.connection() as connection:
-            found = [transaction_of(row) for row in await connection.fetch(_PAGE.format(filters), *arguments)]
-        more = len(found) > rows
-        return found[:rows], str(found[rows - 1].number) if more else ""
+            found = await connection.fetch(_PAGE.format(filters), *arguments)
+        next_page_token = str(found[rows - 1]["number"]) if len(found) > rows else ""
+        return [transaction_of(row) for row in found[:rows]], next_page_token
 
 
 def _number(page_token: str) -> int:

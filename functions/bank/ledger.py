@@ -87,7 +87,6 @@ class CardFace:
 class Transaction:
     """What the bank decided once and for all. refunded_minor is what was given back when this was read."""
 
-    number: int
     id: str
     kind: TransactionKind
     merchant: str
@@ -187,9 +186,10 @@ FENCED: Final = Decided(None, b"", "")
 
 @dataclass(slots=True)
 class Refundable:
-    """A payment that a refund names, with what was given back so far."""
+    """A payment that a refund names, its number, and what was given back so far."""
 
     transaction: Transaction
+    number: int
     refunded_minor: int
 
 
@@ -197,13 +197,12 @@ class Refundable:
 class Pages:
     """What a batch touches, locked.
 
-    fingerprints has each card number's fingerprints under all keys; numbers has one fresh transaction number for each
-    keyed request, by its id.
+    fingerprints has each card number's fingerprints under all keys; decided is by the id that derives from the key,
+    refundable by the payment's id.
     """
 
     fingerprints: dict[CardNumber, list[bytes]] = field(default_factory=dict)
     cards: list[Card] = field(default_factory=list)
-    numbers: dict[str, int] = field(default_factory=dict)
     decided: dict[str, Decided] = field(default_factory=dict)
     refundable: dict[str, Refundable] = field(default_factory=dict)
 
@@ -214,23 +213,26 @@ class Posting:
 
     transaction: Transaction
     digest: bytes
-    digest_key_id: str
     traceparent: str | None
+    refund_of_number: int | None
 
 
 class Ledger:
-    """The decisions of one batch. Afterwards `postings`, `fences` and `changed_cards` are what is to be written."""
+    """The decisions of one batch, all at the moment `now`.
+
+    Afterwards `postings` (digested with the key digest_key_id), `fences` and `changed_cards` are what is to be written.
+    """
 
     def __init__(self, pages: Pages, keyring: Keyring, now: dt.datetime) -> None:
         self._fingerprints = pages.fingerprints
         self._by_fingerprint = {card.fingerprint: card for card in pages.cards}
         self._by_account = {card.account_id: card for card in pages.cards}
-        self._numbers = pages.numbers
         self._decided = pages.decided
         self._refundable = pages.refundable
         self._keyring = keyring
         self._fingerprint_key = keyring.fingerprint_key(now)
-        self._now = now
+        self.now = now
+        self.digest_key_id = self._fingerprint_key.id
         self.postings: list[Posting] = []
         self.fences: list[str] = []
         self.changed_cards: dict[int, Card] = {}
@@ -246,7 +248,6 @@ class Ledger:
             card.balance_minor -= request.amount_minor
         shown = card if decline_code is not DeclineCode.UNKNOWN_CARD else None
         transaction = Transaction(
-            self._numbers[request.id],
             request.id,
             TransactionKind.PAYMENT,
             request.merchant,
@@ -258,7 +259,7 @@ class Ledger:
             request.order_id,
             decline_code,
             None,
-            self._now,
+            self.now,
         )
         self._post(request, transaction)
         return transaction
@@ -281,7 +282,6 @@ class Ledger:
         found.refunded_minor += amount_minor
         self._by_account[payment.card.account_id].balance_minor += amount_minor
         transaction = Transaction(
-            self._numbers[request.id],
             request.id,
             TransactionKind.REFUND,
             request.merchant,
@@ -293,9 +293,9 @@ class Ledger:
             payment.order_id,
             None,
             payment.id,
-            self._now,
+            self.now,
         )
-        self._post(request, transaction)
+        self._post(request, transaction, found.number)
         return transaction
 
     def cancel(self, request: Cancel) -> Transaction | None:
@@ -345,11 +345,11 @@ class Ledger:
             raise KeyReused("the idempotency key stands for another request")
         return before.transaction
 
-    def _post(self, request: Payment | Refund, transaction: Transaction) -> None:
-        key_id = self._fingerprint_key.id
-        posting = Posting(transaction, request.digest(self._keyring, key_id), key_id, request.traceparent)
+    def _post(self, request: Payment | Refund, transaction: Transaction, refund_of_number: int | None = None) -> None:
+        digest = request.digest(self._keyring, self.digest_key_id)
+        posting = Posting(transaction, digest, request.traceparent, refund_of_number)
         self.postings.append(posting)
-        self._decided[request.id] = Decided(transaction, posting.digest, key_id)
+        self._decided[request.id] = Decided(transaction, digest, self.digest_key_id)
 
     def _card(self, number: CardNumber) -> Card | None:
         """The card of the number; it is re-keyed where it was last seen under an older key."""
@@ -374,7 +374,7 @@ class Ledger:
             return fault
         if card.blocked:
             fault = DeclineCode.CARD_BLOCKED
-        elif card.expiry.has_passed(self._now):
+        elif card.expiry.has_passed(self.now):
             fault = DeclineCode.EXPIRED_CARD
         elif card.scripted_decline is not None:
             fault = card.scripted_decline
@@ -403,16 +403,16 @@ class Ledger:
         return None
 
     def _lock_seconds_left(self, card: Card) -> float:
-        return (card.locked_until - self._now).total_seconds() if card.locked_until else 0.0
+        return (card.locked_until - self.now).total_seconds() if card.locked_until else 0.0
 
     def _count_wrong(self, card: Card) -> None:
-        if card.wrong_cvv_at is not None and card.wrong_cvv_at + WRONG_CVVS_FORGOTTEN_AFTER <= self._now:
+        if card.wrong_cvv_at is not None and card.wrong_cvv_at + WRONG_CVVS_FORGOTTEN_AFTER <= self.now:
             card.wrong_cvvs = 0
         card.wrong_cvvs += 1
-        card.wrong_cvv_at = self._now
+        card.wrong_cvv_at = self.now
         locks = card.wrong_cvvs - WRONG_CVVS_FREE
         if locks > 0:
-            card.locked_until = self._now + dt.timedelta(seconds=lock_seconds(locks))
+            card.locked_until = self.now + dt.timedelta(seconds=lock_seconds(locks))
         self.changed_cards[card.account_id] = card
 
 

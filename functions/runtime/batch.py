@@ -47,6 +47,7 @@ class Batcher(Generic[Item, Outcome]):
 
     async def _work(self) -> None:
         while self._waiting:
+            await self._gather()
             batch: list[tuple[Item, asyncio.Future[Outcome]]] = []
             while self._waiting and len(batch) < self._batch_max:
                 item, future = self._waiting.popleft()
@@ -54,6 +55,13 @@ class Batcher(Generic[Item, Outcome]):
                     batch.append((item, future))
             if batch:
                 await self._settle(batch)
+
+    async def _gather(self) -> None:
+        """Lets what has arrived already, and only waits for its turn in the event loop, join the batch."""
+        waiting = 0
+        while waiting < len(self._waiting) < self._batch_max:
+            waiting = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _settle(self, batch: list[tuple[Item, asyncio.Future[Outcome]]]) -> None:
         outcomes: Sequence[Outcome | BaseException]

@@ -44,9 +44,8 @@ def charges() -> Charges:
 
 async def place(request: Request) -> Response:
     """Places an order, or repeats the answer to one that was placed under the same key."""
-    key = idempotency_key(request)
     wanted, proof = (await read_body(request, OrderForm)).read(dt.datetime.now(dt.UTC))
-    whole = await orders().place(key, wanted)
+    whole = await orders().place(idempotency_key(request, proof), wanted)
     if whole.order.status == OrderStatus.PENDING:
         whole = await _charged(whole, proof)
     return order_answer.placed(whole)

@@ -26,8 +26,8 @@ PRODUCTS: Final = (
         "espresso-machine",
         "Espresso machine",
         249_000,
-        "Nine bars from a brass boiler, and hot before the shower is. Pulls two cups at once, steams milk for four, and "
-        "every part that wears can be had as a spare.",
+        "Nine bars from a brass boiler, and hot before the shower is. Pulls two cups at once, steams milk for four, "
+        "and every part that wears can be had as a spare.",
     ),
     (
         "mechanical-keyboard",
@@ -61,15 +61,15 @@ PRODUCTS: Final = (
         "ceramic-mug",
         "Ceramic mug",
         7_900,
-        "Thrown by hand in Cunha and glazed the blue of an early evening. Holds 350 ml and keeps it warm. No two are the "
-        "same, which is the point.",
+        "Thrown by hand in Cunha and glazed the blue of an early evening. Holds 350 ml and keeps it warm. No two are "
+        "the same, which is the point.",
     ),
     (
         "canvas-backpack",
         "Canvas backpack",
         38_900,
-        "Waxed canvas and leather that look better every year. A sleeve for a laptop, a pocket for a bottle, and room for "
-        "a weekend if you fold well.",
+        "Waxed canvas and leather that look better every year. A sleeve for a laptop, a pocket for a bottle, and room "
+        "for a weekend if you fold well.",
     ),
     (
         "fountain-pen",
@@ -82,22 +82,22 @@ PRODUCTS: Final = (
         "film-camera",
         "Film camera",
         174_900,
-        "35 mm, fully mechanical, looked over and sealed anew by someone who repairs nothing else. The light meter takes a "
-        "battery; the rest takes care.",
+        "35 mm, fully mechanical, looked over and sealed anew by someone who repairs nothing else. The light meter "
+        "takes a battery; the rest takes care.",
     ),
     (
         "chess-set",
         "Chess set",
         45_900,
-        "Weighted pieces turned from imbuia and marfim, on a board that folds around them. For a long evening, or one very "
-        "long game.",
+        "Weighted pieces turned from imbuia and marfim, on a board that folds around them. For a long evening, or one "
+        "very long game.",
     ),
     (
         "bicycle-bell",
         "Bicycle bell",
         8_900,
-        "Solid brass, one strike, and a tone that carries to the next corner without scaring anyone on this one. Fits every "
-        "handlebar we have met.",
+        "Solid brass, one strike, and a tone that carries to the next corner without scaring anyone on this one. Fits "
+        "every handlebar we have met.",
     ),
     (
         "potted-fern",

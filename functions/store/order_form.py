@@ -21,6 +21,7 @@ from functions.store.orders import UNKNOWN_PRODUCT, OrderRequest
 from functions.store.products import uuid_of
 
 IDEMPOTENCY_KEY: Final = re.compile(r"[\x20-\x7e]{16,255}")
+KEY_POINTER: Final = "#/header/idempotency-key"
 ID_CHARACTERS_MAX: Final = 64
 
 
@@ -95,17 +96,19 @@ def _expiry_faults(proof: CardProof, now: dt.datetime) -> tuple[Fault, ...]:
     return (Fault(f"#/credit_card/{field}", "expired", "The card's last month has ended."),)
 
 
-def idempotency_key(request: Request) -> str:
-    """The request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header). Raises Malformed without one."""
+def idempotency_key(request: Request, proof: CardProof) -> str:
+    """The request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header). Raises Malformed without one.
+
+    The key is kept, so it must not be the card's number.
+    """
     keys = request.headers.getlist("idempotency-key")
     if len(keys) != 1:
         raise Malformed("The request needs one Idempotency-Key header, so that a repeat is not a second order.")
-    pointer = "#/header/idempotency-key"
+    fault = None
     if not IDEMPOTENCY_KEY.fullmatch(keys[0]):
-        fault = Fault(pointer, "invalid_key", "A key has 16 to 255 characters of printable ASCII; take a UUID.")
+        fault = Fault(KEY_POINTER, "invalid_key", "A key has 16 to 255 characters of printable ASCII; take a UUID.")
+    elif proof.number.reveal() in re.sub(r"\D", "", keys[0]):
+        fault = Fault(KEY_POINTER, "card_number", "It holds the card's number.")
+    if fault is not None:
         raise Invalid("The idempotency key cannot be used.", (fault,))
-    if masked(keys[0]) != keys[0]:
-        raise Invalid(
-            "The idempotency key cannot be used.", (Fault(pointer, "card_number", "It holds a card number."),)
-        )
     return keys[0]

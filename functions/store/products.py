@@ -62,10 +62,8 @@ class Products:
         """Products whose name or description has every word of q, and the cursor of the next page, if there is one."""
         query = select(Product).where(col(Product.position) > after)
         for word in q.split():
-            name, description = col(Product.name), col(Product.description)
-            query = query.where(
-                or_(name.icontains(word, autoescape=True), description.icontains(word, autoescape=True))
-            )
+            places = (col(Product.name), col(Product.description))
+            query = query.where(or_(*(place.icontains(word, autoescape=True) for place in places)))
         async with self._database.transaction() as session:
             found = (await session.exec(query.order_by(col(Product.position)).limit(limit + 1))).all()
         page = found[:limit]

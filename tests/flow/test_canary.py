@@ -29,14 +29,15 @@ def disguises(number: str) -> Iterator[bytes]:
         yield encoded[4 if shift else 0 : -4]
 
 
+CVV_NEARBY = re.compile(rb"(?i)(?:cvv|cvc|csc|verification)[^0-9]{0,12}([0-9]{3,4})(?![0-9])")
+
+
 def findings(content: bytes, cards: list[dict[str, Any]]) -> list[str]:
     """What of the cards is in the content; the answer names cards by their last four digits."""
-    found = []
+    cvvs = {match[1] for match in CVV_NEARBY.finditer(content)}
+    found = [f"CVV of …{card['number'][-4:]}" for card in cards if card["cvv"].encode() in cvvs]
     for card in cards:
         found += [f"number …{card['number'][-4:]}" for disguise in disguises(card["number"]) if disguise in content]
-        cvv = re.escape(card["cvv"].encode())
-        if re.search(rb"(?i)(cvv|cvc|csc|verification)[^0-9]{0,12}" + cvv + rb"(?![0-9])", content):
-            found.append(f"CVV of …{card['number'][-4:]}")
     return found
 
 

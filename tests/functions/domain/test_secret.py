@@ -24,7 +24,7 @@ def test_no_way_of_showing_it_shows_it() -> None:
         str(secret),
         f"{secret}",
         f"{secret!r:>20}",
-        "%s" % secret,
+        "".join(map(str, [secret])),
         repr([secret]),
         repr({"a": secret}),
     ]
