@@ -19,7 +19,7 @@ class Console:
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream
-        self._is_terminal = stream.isatty()
+        self.is_terminal = stream.isatty()
 
     def line(self, name: str, text: str) -> None:
         """One line that a process has written: JSON as functions/runtime/log.py makes it, or plain text."""
@@ -32,7 +32,7 @@ class Console:
         fields = (
             {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": "info"} | fields | {"service": name}
         )
-        self._write(self._coloured(name, fields) if self._is_terminal else json.dumps(fields, ensure_ascii=False))
+        self._write(self._coloured(name, fields) if self.is_terminal else json.dumps(fields, ensure_ascii=False))
 
     def say(self, text: str, *, level: str = "info") -> None:
         """A line of the local platform itself."""

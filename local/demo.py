@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
-import subprocess
 import sys
 import time
 import uuid
@@ -18,7 +16,8 @@ from typing import Any, Final
 import httpx
 from tqdm import tqdm
 
-from local.folder import NotRunning, State
+from local.cards import demo_cards
+from local.folder import State
 
 POLL_SECONDS: Final = 0.1
 STATEMENT_SECONDS_MAX: Final = 60.0
@@ -31,15 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--orders", type=int, default=200, help="how many orders (200)")
     parser.add_argument("--concurrency", type=int, default=8, help="how many shoppers at once (8)")
     parser.add_argument("--seed", type=int, default=None, help="makes the choice of products and cards repeatable")
-
-
-def demo_cards() -> list[dict[str, Any]]:
-    """The demo cards of the running bank. Their numbers go through this process' memory only."""
-    command = [sys.executable, "-m", "local", "exec", "bank", "--", "python", "-m", "functions.bank.demo", "list"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise NotRunning(result.stderr.strip() or "the demo cards could not be listed")
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 @dataclass

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from watchfiles import DefaultFilter, awatch
 
 from local import kinds
+from local.cards import card_line, demo_cards
 from local.cluster import base_environment, container_environment
 from local.console import Console
 from local.control import PREFIX, control_application
@@ -125,7 +126,16 @@ class Supervisor:
         bank_address = self._addresses[_host(self._system.all(kinds.Service)[BANK])]
         self._folder.write_state(State(os.getpid(), url, bank_address, self._sink_url + PREFIX, control_token))
         self._ready = True
-        self._console.plain(f"statement {url}/statement/   bank {bank_address}   cards: ./task cards")
+        await self._welcome(url, bank_address)
+
+    async def _welcome(self, url: str, bank_address: str) -> None:
+        """Says where everything is. Card numbers are shown to a person at a terminal and to nobody else."""
+        self._console.plain(f"store {url}/   statement {url}/statement/   bank {bank_address}")
+        if self._console.is_terminal:
+            for card in await asyncio.to_thread(demo_cards):
+                if card["decline_code"] is None:
+                    self._console.plain(card_line(card))
+        self._console.plain("more cards: ./task cards")
         self._console.plain(f"ready {url}")
 
     @asynccontextmanager

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from local.gateway import Gateway, Route
 from local.http_server import HttpServer, bind
@@ -127,3 +130,20 @@ async def test_a_service_s_own_answer_is_passed_on(browser: httpx.AsyncClient, s
 
 async def test_health_is_answered_here(browser: httpx.AsyncClient) -> None:
     assert (await browser.get("/healthz")).json() == {"status": "ok"}
+
+
+async def test_small_answers_do_not_wait_for_acknowledgements() -> None:
+    accepted: list[int] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        transport = receive.__self__.transport  # type: ignore[attr-defined]
+        accepted.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        await Response()(scope, receive, send)
+
+    server = HttpServer(application, bind(0, "a test"))
+    await server.start()
+    async with httpx.AsyncClient() as client:
+        await client.get(f"http://127.0.0.1:{server.port}/")
+    await server.stop()
+    assert accepted
+    assert all(accepted)
