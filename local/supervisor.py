@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
-from watchfiles import DefaultFilter, awatch
 
 from local import kinds
 from local.cards import card_line, demo_cards
@@ -34,6 +33,7 @@ from local.log.embedded import EmbeddedLog
 from local.log.port import Log, Topic
 from local.ping_source import PingSource
 from local.process import ROOT
+from local.reload import reload
 from local.secret import SecretStore, read_recipes
 from local.service import Service
 from local.system import System
@@ -120,7 +120,9 @@ class Supervisor:
         front = await stack.enter_async_context(_serving(HttpServer(gateway, public)))
         await stack.enter_async_context(self._eventing(log, sinks))
         if self._options.reload:
-            await stack.enter_async_context(self._running(self._reload()))
+            await stack.enter_async_context(
+                self._running(reload(ROOT, self._services, self._system.all(kinds.Service), self._console))
+            )
 
         url = f"http://127.0.0.1:{front.port}"
         bank_address = self._addresses[_host(self._system.all(kinds.Service)[BANK])]
@@ -281,16 +283,6 @@ class Supervisor:
         if service.is_h2c:
             return self._addresses[_host(self._system.all(kinds.Service)[service.name])]
         return ", ".join(f"127.0.0.1:{instance.port}" for instance in service.instances)
-
-    async def _reload(self) -> None:
-        """Replaces the instances of what a developer has changed."""
-        folders = [ROOT / "functions", ROOT / "frontends", ROOT / "protos"]
-        async for changes in awatch(*folders, watch_filter=DefaultFilter()):
-            changed = {"frontends" if "frontends" in path else "functions" for _, path in changes}
-            for name, manifest in self._system.all(kinds.Service).items():
-                if any(part.startswith(folder) for folder in changed for part in manifest.container.command):
-                    self._console.say(f"reloading {name}")
-                    await self._services[name].roll()
 
 
 def _topic(manifest: kinds.KafkaTopic) -> Topic:
