@@ -1,1 +1,1 @@
-"""The pages: static files, and the process that serves them. There is no build step; what lies here is what browsers get."""
+"""The pages: static files, and the process that serves them. No build step: what lies here is what browsers get."""

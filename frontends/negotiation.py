@@ -13,7 +13,7 @@ _CODING: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*;\s*[qQ]\s*=\s*
 
 
 def weights(accept_encoding: str) -> dict[str, float]:
-    """The codings that the header names, in lower case, each with its weight from 0 to 1. Malformed ones are left out."""
+    """The codings that the header names, in lower case, each with its weight from 0 to 1, without malformed ones."""
     found: dict[str, float] = {}
     for member in accept_encoding.split(","):
         if match := _CODING.fullmatch(member.strip()):

@@ -1,7 +1,8 @@
 """Serves one frontend's static files from memory: `python -m frontends.serve`.
 
-FRONTEND names it (store, statement); it listens on HOST and PORT. Code and style lie under a prefix that holds a hash of
-all of them, so that they can be kept for ever, and so that modules which import each other are always of one version.
+FRONTEND names it (store, statement); it listens on HOST and PORT. Code and style lie under a prefix that holds a hash
+of all of them, so that they can be kept for ever, and so that modules which import each other are always of one
+version.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -60,7 +61,9 @@ def application(frontend: Frontend) -> Starlette:
     """The ASGI application of one frontend. Its folder is read once, here."""
     folder = ROOT / frontend.name
     page = (folder / "index.html").read_text()
-    pictures = {path.stem: Asset(path.read_bytes(), ".svg", CACHE_AN_HOUR) for path in files(folder / "images").values()}
+    pictures = {
+        path.stem: Asset(path.read_bytes(), ".svg", CACHE_AN_HOUR) for path in files(folder / "images").values()
+    }
     contents = {
         f"{tree.name}/{name}": path.read_bytes()
         for tree in (ROOT / "shared", folder)
@@ -89,11 +92,11 @@ def application(frontend: Frontend) -> Starlette:
         return JSONResponse({"status": "ok"})
 
     async def refuse(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        status = HTTPStatus(error.status_code)
+        refusal = cast(HTTPException, error)
+        status = HTTPStatus(refusal.status_code)
         if status is HTTPStatus.NOT_FOUND and "text/html" in request.headers.get("accept", ""):
             return shell.answer(request, status)
-        headers = {"Cache-Control": "no-store"} | dict(error.headers or {})
+        headers = {"Cache-Control": "no-store"} | dict(refusal.headers or {})
         return problem(status, f"{status.description}.", headers=headers)
 
     routes = [
@@ -136,7 +139,7 @@ def main() -> None:
         raise settings.SettingError(f"FRONTEND is {name!r}, not one of {', '.join(FRONTENDS)}")
     uvicorn.run(
         application(FRONTENDS[name]),
-        host=settings.text("HOST", "0.0.0.0"),
+        host=settings.text("HOST", "0.0.0.0"),  # noqa: S104 - a container is reached from outside
         port=settings.integer("PORT", 8080, minimum=1, maximum=65535),
         lifespan="off",
         access_log=False,

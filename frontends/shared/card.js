@@ -2,7 +2,9 @@
 
 export const NUMBER_DIGITS_MIN = 13;
 export const NUMBER_DIGITS_MAX = 19;
-export const EXPIRY_YEARS_MAX = 20;
+
+// How many digits a number has, where its brand leaves no choice.
+const NUMBER_DIGITS = { visa: [13, 16, 19], mastercard: [16], amex: [15], elo: [16] };
 
 // Elo is asked first: some of its ranges lie inside Visa's and Mastercard's. The same ranges as functions/domain/card.py.
 const BRANDS = [
@@ -54,6 +56,8 @@ export function numberMistake(text) {
   if (!digits) return "required";
   if (!/^\d+$/.test(digits)) return "digits_only";
   if (digits.length < NUMBER_DIGITS_MIN || digits.length > NUMBER_DIGITS_MAX) return "number_length";
+  const brand = brandOf(digits);
+  if (brand in NUMBER_DIGITS && !NUMBER_DIGITS[brand].includes(digits.length)) return "invalid_number";
   return passesLuhn(digits) ? null : "invalid_number";
 }
 
@@ -82,8 +86,7 @@ export function expiryMistake(text, now = new Date()) {
   if (!expiry) return "expiry_form";
   if (expiry.month < 1 || expiry.month > 12) return "expiry_month";
   const months = (expiry.year - now.getUTCFullYear()) * 12 + expiry.month - (now.getUTCMonth() + 1);
-  if (months < 0) return "expired";
-  return months > EXPIRY_YEARS_MAX * 12 ? "expiry_year" : null;
+  return months < 0 ? "expired" : null;
 }
 
 /**

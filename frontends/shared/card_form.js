@@ -7,10 +7,11 @@ import { hasMessage, say } from "./i18n.js";
 import { mark } from "./icon.js";
 
 const NAME_CHARACTERS_MAX = 100;
+const SIGNS = { ...card.BRAND_NAMES, amex: "Amex" };
 
 /** A brand as a small sign: its name, set as a word mark. */
 export function brandSign(brand) {
-  return h("span", { class: `brand brand-${brand}`, "aria-hidden": "true" }, card.BRAND_NAMES[brand]);
+  return h("span", { class: `brand brand-${brand}`, "aria-hidden": "true" }, SIGNS[brand]);
 }
 
 /** A picture of a card; its texts may be functions. It repeats what stands elsewhere, so screen readers pass over it. */
@@ -25,7 +26,7 @@ export function cardPicture({ number, name, expiry, brand }) {
       { class: "card-picture-bottom" },
       h("span", { class: "card-picture-name" }, name),
       h("span", {}, expiry),
-      h("span", { class: "card-picture-brand" }, brand && card.BRAND_NAMES[brand]),
+      h("span", { class: "card-picture-brand" }, SIGNS[brand]),
     ),
   );
 }
@@ -101,7 +102,7 @@ export class CardForm {
         number: card.grouped(shown.padEnd(brand === "amex" ? 15 : 16, "•")),
         name: this.name.value.trim().slice(0, 26) || say("example_card_name"),
         expiry: this.expiry.value.slice(0, 5) || say("expiry_placeholder"),
-        brand: brand in card.BRAND_NAMES ? brand : null,
+        brand,
       }),
     );
   }

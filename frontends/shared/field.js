@@ -8,6 +8,25 @@ export function mistakeText(code, detail, known) {
   return known ? say(code) : say("error_fallback", { detail: detail ?? code });
 }
 
+// While a button is pressed, nothing may move under it: a mistake that appeared on blur would push away what is being
+// clicked. So what is to be said waits until the press is over.
+const waiting = new Set();
+let pressed = false;
+addEventListener("pointerdown", () => (pressed = true), true);
+for (const name of ["pointerup", "pointercancel"]) {
+  addEventListener(
+    name,
+    () => {
+      pressed = false;
+      setTimeout(() => {
+        for (const field of waiting) field.check();
+        waiting.clear();
+      });
+    },
+    true,
+  );
+}
+
 export class Field {
   /**
    * name is the input's; label and hint are messages; mistake(text) answers the name of a message, or null; attributes
@@ -34,7 +53,9 @@ export class Field {
         if (this.shown && !this.findMistake(this.value)) this.show(null);
       },
       onblur: () => {
-        if (this.value.trim()) this.check();
+        if (!this.value.trim()) return;
+        if (pressed) waiting.add(this);
+        else this.check();
       },
     });
     this.element = h(

@@ -51,7 +51,9 @@ export function setQuantity(productId, quantity) {
 
 /** Takes over what the store says of a product now, such as another price. */
 export function update(product) {
-  keep(lines().map((line) => (line.product_id === product.id ? { ...line, ...snapshot(product) } : line)));
+  const before = lines();
+  const after = before.map((line) => (line.product_id === product.id ? { ...line, ...snapshot(product) } : line));
+  if (JSON.stringify(after) !== JSON.stringify(before)) keep(after);
 }
 
 export function remove(productId) {

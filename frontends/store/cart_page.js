@@ -58,7 +58,7 @@ export function cartPage({ signal }) {
   function drawSums(lines) {
     const sum = cart.totalOf(lines);
     put(total, sum ? price(sum.amountMinor, sum.currency) : "—");
-    put(currencies, sum ? null : notice("bad", say("several_currencies_title"), say("several_currencies")));
+    put(currencies, sum ? null : notice("bad", say("several_currencies_title"), say("mixed_currencies")));
     toCheckout.hidden = !sum || lines.some((line) => gone.has(line.product_id));
     for (const line of lines) {
       const item = body.querySelector(`[data-product="${CSS.escape(line.product_id)}"]`);

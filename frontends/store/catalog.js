@@ -6,10 +6,8 @@ import { fetchJson, pause } from "../shared/http.js";
 import { say, t } from "../shared/i18n.js";
 import { icon } from "../shared/icon.js";
 import { notice } from "../shared/notice.js";
-import * as cart from "./cart.js";
-import { picture, price } from "./product_view.js";
+import { picture, price, putInCart } from "./product_view.js";
 import { rename } from "./router.js";
-import { toast } from "./toast.js";
 
 const PAGE_PRODUCTS = 24;
 const TYPING_MS = 250;
@@ -190,10 +188,4 @@ function tile(product, index) {
       icon("plus"),
     ),
   );
-}
-
-/** Adds to the cart and says so. */
-export function putInCart(product, quantity) {
-  cart.add(product, quantity);
-  toast(say("added", { name: product.name }), h("a", { href: "/cart" }, say("view_cart")));
 }

@@ -7,8 +7,8 @@ import { notice } from "../shared/notice.js";
 import * as cart from "./cart.js";
 
 /**
- * Asks the store for each line and takes over what changed. Answers {changed: [{name, before, now, currency}], gone: [line]}.
- * Throws what the request throws.
+ * Asks the store for each line and takes over what changed. Answers {changed: [{line, product}], gone: [line]}: each
+ * line as it was, with its product as it is now. Throws what the request throws.
  */
 export async function refreshCart(signal) {
   const changed = [];
@@ -18,7 +18,7 @@ export async function refreshCart(signal) {
       try {
         const product = await fetchJson("GET", `/api/products/${encodeURIComponent(line.product_id)}`, { signal });
         if (product.price_minor !== line.price_minor || product.currency !== line.currency) changed.push({ line, product });
-        if (JSON.stringify({ ...line, quantity: 0 }) !== JSON.stringify(asLine(product))) cart.update(product);
+        cart.update(product);
       } catch (error) {
         if (error.status !== 404) throw error;
         gone.push(line);
@@ -27,16 +27,6 @@ export async function refreshCart(signal) {
   );
   return { changed, gone };
 }
-
-const asLine = ({ id, slug, name, image_url, price_minor, currency }) => ({
-  product_id: id,
-  slug,
-  name,
-  image_url,
-  price_minor,
-  currency,
-  quantity: 0,
-});
 
 /** What a shopper should know of it before paying. */
 export function freshnessNotices({ changed, gone }) {

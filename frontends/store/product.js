@@ -4,9 +4,8 @@ import { h, put } from "../shared/dom.js";
 import { fetchJson } from "../shared/http.js";
 import { say, setTitle, t } from "../shared/i18n.js";
 import { icon } from "../shared/icon.js";
-import { putInCart } from "./catalog.js";
 import { failure, missing } from "./plain_page.js";
-import { picture, price, quantityPicker } from "./product_view.js";
+import { picture, price, putInCart, quantityPicker } from "./product_view.js";
 
 export function productPage({ params, signal }) {
   const heading = h("h1", {}, say("loading"));

@@ -3,7 +3,8 @@
 import { h, newId } from "../shared/dom.js";
 import { money, say } from "../shared/i18n.js";
 import { icon } from "../shared/icon.js";
-import { QUANTITY_MAX } from "./cart.js";
+import * as cart from "./cart.js";
+import { toast } from "./toast.js";
 
 /** The price as live text. */
 export const price = (amountMinor, currency) => () => money(amountMinor, currency);
@@ -53,11 +54,11 @@ export function quantityPicker({ name, quantity, onchange }) {
   function follow() {
     input.value = String(quantity);
     fewer.setAttribute("aria-disabled", String(quantity <= 1));
-    another.setAttribute("aria-disabled", String(quantity >= QUANTITY_MAX));
+    another.setAttribute("aria-disabled", String(quantity >= cart.QUANTITY_MAX));
   }
 
   function set(wanted) {
-    const next = Math.min(QUANTITY_MAX, Math.max(1, wanted));
+    const next = Math.min(cart.QUANTITY_MAX, Math.max(1, wanted));
     const changed = next !== quantity;
     quantity = next;
     follow();
@@ -66,4 +67,10 @@ export function quantityPicker({ name, quantity, onchange }) {
 
   follow();
   return h("div", { class: "quantity", role: "group", "aria-label": say("quantity_of", { name }) }, fewer, input, another);
+}
+
+/** Adds to the cart and says so. */
+export function putInCart(product, quantity) {
+  cart.add(product, quantity);
+  toast(say("added", { name: product.name }), h("a", { href: "/cart" }, say("view_cart")));
 }

@@ -26,8 +26,13 @@ export function newKey() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
+/** The cart's lines in the one order in which they are sent: to the store, other items are another request. */
+export function inOrder(lines) {
+  return [...lines].sort((one, other) => (one.product_id < other.product_id ? -1 : 1));
+}
+
 function contentsOf(lines) {
-  return JSON.stringify(lines.map((line) => [line.product_id, line.quantity]).sort());
+  return JSON.stringify(inOrder(lines).map(({ product_id, quantity }) => [product_id, quantity]));
 }
 
 /**
@@ -56,7 +61,7 @@ export async function send(purchase, card, lines, onWait) {
     headers: { "Idempotency-Key": purchase.key },
     body: {
       credit_card: card,
-      items: lines.map(({ product_id, quantity }) => ({ product_id, quantity })),
+      items: inOrder(lines).map(({ product_id, quantity }) => ({ product_id, quantity })),
     },
     timeoutMs: TIMEOUT_MS,
   };

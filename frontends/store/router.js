@@ -2,8 +2,10 @@
 
 import { h, put } from "../shared/dom.js";
 import { setTitle } from "../shared/i18n.js";
+import { clearToast } from "./toast.js";
 
 let routes = [];
+let otherwise;
 let main;
 let leave = new AbortController();
 let place = 0;
@@ -12,12 +14,13 @@ const scrolled = new Map();
 const pattern = (path) => new RegExp(`^${path.replace(/:(\w+)/g, "(?<$1>[^/]+)")}$`);
 
 /**
- * Begins to show pages in the element. table is [path, page] pairs; a page is a function of {params, query, signal,
- * handed} that answers {title, element, focus}: its title as a function, its element, what to focus instead of its first
- * heading. signal is aborted when the page is left; handed is what navigate() was given.
+ * Begins to show pages in the element. table is [path, page] pairs, notFound the page of every other path. A page is a
+ * function of {params, query, signal, handed} that answers {title, element}, the title as a function. signal is aborted
+ * when the page is left; handed is what navigate() was given.
  */
-export function start(element, table) {
+export function start(element, table, notFound) {
   main = element;
+  otherwise = notFound;
   routes = table.map(([path, page]) => [pattern(path), page]);
   history.scrollRestoration = "manual";
   place = history.state?.place ?? 0;
@@ -69,7 +72,8 @@ function follow(event) {
 function show({ focus, handed = null }) {
   leave.abort();
   leave = new AbortController();
-  const { page, params } = routeOf(location.pathname) ?? { page: routes.at(-1)[1], params: {} };
+  clearToast();
+  const { page, params } = routeOf(location.pathname) ?? { page: otherwise, params: {} };
   const query = new URLSearchParams(location.search);
   const shown = page({ params, query, signal: leave.signal, handed });
   setTitle(shown.title);
@@ -77,7 +81,7 @@ function show({ focus, handed = null }) {
   scrollTo({ top: scrolled.get(place) ?? 0, behavior: "instant" });
   if (!focus) return;
   // Whoever can't see the change is told of it: focus goes to the heading of the new page.
-  const target = shown.focus ?? main.querySelector("h1") ?? main;
+  const target = main.querySelector("h1") ?? main;
   if (target.tabIndex < 0) target.tabIndex = -1;
   target.focus({ preventScroll: true });
 }

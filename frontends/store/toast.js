@@ -16,3 +16,9 @@ export function toast(sentence, ...actions) {
   announce(sentence());
   timer = setTimeout(() => put(corner), SHOWN_MS);
 }
+
+/** Takes away what is shown, as when the reader goes on. */
+export function clearToast() {
+  clearTimeout(timer);
+  put(corner);
+}

@@ -1,4 +1,4 @@
-"""Checks the books: `python -m functions.bank.audit` prints what is wrong with them, and ends with status 1 if anything is.
+"""Checks the books: `python -m functions.bank.audit` prints what is wrong, and ends with status 1 if anything is.
 
 The database refuses each of these by its triggers and constraints. This reads all of the ledger and finds them anyway,
 after a restore, a repair by hand, or a mistake in a trigger. It reads one snapshot and may run beside payments.
@@ -15,6 +15,11 @@ from functions.domain.error import CodebankError
 from functions.runtime import settings
 
 FAULTS_LISTED_MAX: Final = 100
+
+_WHOLE_TABLES: Final = """
+    set local enable_seqscan = on; set local enable_hashjoin = on; set local enable_mergejoin = on;
+    set local statement_timeout = '30min'
+"""
 
 _CHECKS: Final = {
     "the entries of a transaction do not sum to zero": """
@@ -41,7 +46,8 @@ _CHECKS: Final = {
     """,
     "the balance of a card is not the sum of its entries": """
         select c.token::text from cards c
-        left join (select account_id, sum(amount_minor) as sum_minor from entries group by account_id) e using (account_id)
+        left join (select account_id, sum(amount_minor) as sum_minor from entries group by account_id) e
+            using (account_id)
         where c.balance_minor <> coalesce(e.sum_minor, 0)
     """,
     "a card is past its limit": """
@@ -55,7 +61,8 @@ _CHECKS: Final = {
     """,
     "a transaction and its idempotency key do not belong together": """
         select coalesce(t.id, k.transaction_id)::text from transactions t
-        full join (select * from idempotency_keys where transaction_number is not null) k on k.transaction_number = t.number
+        full join (select * from idempotency_keys where transaction_number is not null) k
+            on k.transaction_number = t.number
         where t.id is distinct from k.transaction_id
     """,
 }
@@ -66,7 +73,7 @@ async def faults(connection: Connection) -> list[str]:
     found = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         # Each check reads whole tables, unlike everything else that the bank does.
-        await connection.execute("set local enable_seqscan = on; set local statement_timeout = '30min'")
+        await connection.execute(_WHOLE_TABLES)
         for sentence, query in _CHECKS.items():
             rows = await connection.fetch(f"{query} limit {FAULTS_LISTED_MAX}", timeout=1800)
             found += [f"{sentence}: {row[0]}" for row in rows]

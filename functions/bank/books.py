@@ -1,9 +1,12 @@
-"""The ledger's books in PostgreSQL: reads and locks what a batch touches, and writes what it decided.
+"""The ledger's books in PostgreSQL: what a batch touches is read, what it decided is written, a statement each.
 
-A batch is one transaction of a few statements over arrays, however many requests it has. Cards are locked in the order
-of their accounts, so that two banks never wait for each other in a circle; nothing else is locked, for everything else
-is only ever added. Two banks that decide under the same key at once are told by the key's primary key: the second one's
-batch is undone, and decided again with what the first one decided in view.
+A batch is read without locks, decided, and written by one statement that locks its cards, checks that none of them has
+changed since it was read (its row version, xmin, is the same), and does nothing otherwise. A batch that comes too late
+in this way, another bank being quicker on one of its cards, is decided again with its cards locked from the start.
+
+Cards are locked in the order of their accounts, so that two banks never wait for each other in a circle; nothing else
+is locked, for everything else is only ever added. Two banks that decide under the same idempotency key at once are told
+by its primary key: the second one's batch is undone, and decided again with what the first one decided in view.
 """
 
 from __future__ import annotations
@@ -40,19 +43,20 @@ CARD_COLUMNS: Final = """
     blocked, scripted_decline, fingerprint, fingerprint_key_id, cvv_key_id, wrong_cvvs, wrong_cvv_at, locked_until
 """
 
-_LOCK_CARDS_BY_NUMBER: Final = f"""
-    select {CARD_COLUMNS} from cards where fingerprint = any($1::bytea[]) order by account_id for no key update
-"""  # noqa: S608
-
-_LOCK_CARDS: Final = f"""
-    select {CARD_COLUMNS} from cards where fingerprint = any($1::bytea[]) or account_id = any($2::bigint[])
+_LOCK: Final = """
+    select from cards where fingerprint = any($1::bytea[]) or account_id = any($2::bigint[])
     order by account_id for no key update
-"""  # noqa: S608
-
-_KEYS: Final = """
-    select transaction_id, transaction_number, digest, digest_key_id from idempotency_keys
-    where transaction_id = any($1::uuid[])
 """
+
+# One round trip for both: rows of keys have no card, rows of cards no key.
+_READ: Final = f"""
+    select transaction_id, transaction_number, digest, digest_key_id, null as version,
+        {", ".join(f"null as {column.strip()}" for column in CARD_COLUMNS.split(","))}
+    from idempotency_keys where transaction_id = any($3::uuid[])
+    union all
+    select null, null, null, null, xmin, {CARD_COLUMNS}
+    from cards where fingerprint = any($1::bytea[]) or account_id = any($2::bigint[])
+"""  # noqa: S608
 
 TRANSACTION_SELECT: Final = """
     select t.number, t.id, t.kind, t.merchant, t.card_account_id, c.token, c.brand, c.last4, t.amount_minor, t.currency,
@@ -73,47 +77,54 @@ TRANSACTIONS_BY_ID: Final = f"""
     ))
 """  # noqa: S608
 
-# Numbers are drawn here, while the cards are locked: for each card they ascend in the order of commits. An array that is
-# shorter than the others, such as an empty one, is filled up with nulls.
-_POST: Final = f"""
-    with posted as materialized (
+# Everything hangs on `unchanged`, which has locked the cards once it is known. So the numbers are drawn while the cards
+# are locked: for each card they ascend in the order of commits. An array that is shorter than the others, such as an
+# empty one, is filled up with nulls.
+_WRITE: Final = f"""
+    with locked as (
+        select from cards c join unnest($1::bigint[], $2::xid[]) r (account_id, version)
+            on c.account_id = r.account_id and c.xmin = r.version
+        order by c.account_id for no key update of c
+    ), unchanged as materialized (
+        select count(*) = cardinality($1) as yes from locked
+    ), posted as materialized (
         select nextval('transaction_numbers') as number, p.* from unnest(
-            $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[],
-            $11::text[], $12::text[], $13::bigint[], $14::bytea[], $15::text[]
+            $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[],
+            $13::text[], $14::text[], $15::bigint[], $16::bytea[], $17::text[]
         ) p (
             id, merchant, card_account_id, merchant_account_id, amount_minor, currency, store, description,
             order_id, decline_code, refund_of, digest, traceparent
-        )
+        ) where (select yes from unchanged)
     ), new_transactions as (
         insert into transactions (number, id, kind, merchant, card_account_id, amount_minor, currency, store,
             description, order_id, decline_code, refund_of, created_at)
         select number, id, case when refund_of is null then 'payment' else 'refund' end, merchant, card_account_id,
-            amount_minor, currency, store, description, order_id, decline_code, refund_of, $1
+            amount_minor, currency, store, description, order_id, decline_code, refund_of, $3
         from posted
+    ), new_entries as (
+        insert into entries (transaction_number, account_id, amount_minor)
+        select number, card_account_id, case when refund_of is null then -amount_minor else amount_minor end
+        from posted where decline_code is null
+        union all
+        select number, merchant_account_id, case when refund_of is null then amount_minor else -amount_minor end
+        from posted where decline_code is null
     ), new_keys as (
         insert into idempotency_keys (transaction_id, transaction_number, digest, digest_key_id, created_at)
-        select id, number, digest, $2, $1 from posted
+        select id, number, digest, $4, $3 from posted
+        union all
+        select f.id, null, null, null, $3 from unnest($18::uuid[]) f (id) where (select yes from unchanged)
     ), new_announcements as (
         insert into outbox (transaction_number, shard, traceparent, created_at)
-        select number, coalesce(card_account_id, number) % {OUTBOX_SHARDS}, traceparent, $1 from posted
+        select number, coalesce(card_account_id, number) % {OUTBOX_SHARDS}, traceparent, $3 from posted
+    ), changed_cards as (
+        update cards c set fingerprint = n.fingerprint, fingerprint_key_id = n.fingerprint_key_id,
+            wrong_cvvs = n.wrong_cvvs, wrong_cvv_at = n.wrong_cvv_at, locked_until = n.locked_until
+        from unnest($19::bigint[], $20::bytea[], $21::text[], $22::integer[], $23::timestamptz[], $24::timestamptz[])
+            n (account_id, fingerprint, fingerprint_key_id, wrong_cvvs, wrong_cvv_at, locked_until)
+        where c.account_id = n.account_id and (select yes from unchanged)
     )
-    insert into entries (transaction_number, account_id, amount_minor)
-    select number, card_account_id, case when refund_of is null then -amount_minor else amount_minor end
-    from posted where decline_code is null
-    union all
-    select number, merchant_account_id, case when refund_of is null then amount_minor else -amount_minor end
-    from posted where decline_code is null
+    select yes from unchanged
 """  # noqa: S608
-
-_FENCE: Final = "insert into idempotency_keys (transaction_id) select * from unnest($1::uuid[])"
-
-_CHANGE_CARDS: Final = """
-    update cards c set fingerprint = n.fingerprint, fingerprint_key_id = n.fingerprint_key_id,
-        wrong_cvvs = n.wrong_cvvs, wrong_cvv_at = n.wrong_cvv_at, locked_until = n.locked_until
-    from unnest($1::bigint[], $2::bytea[], $3::text[], $4::integer[], $5::timestamptz[], $6::timestamptz[])
-        n (account_id, fingerprint, fingerprint_key_id, wrong_cvvs, wrong_cvv_at, locked_until)
-    where c.account_id = n.account_id
-"""
 
 _MERCHANT_ACCOUNT: Final = """
     select id from accounts where kind = 'merchant' and owner = $1 and currency = $2
@@ -142,37 +153,42 @@ class Books:
         if account is not None:
             self._merchant_accounts[merchant, currency] = account
 
-    async def read(self, connection: Connection, requests: Sequence[Request], keyring: Keyring) -> Pages:
-        """Locks the cards that the requests touch, then reads what was decided under their keys."""
+    async def read(
+        self, connection: Connection, requests: Sequence[Request], keyring: Keyring, *, locking: bool
+    ) -> Pages:
+        """Reads the cards that the requests touch, locked where asked, and what was decided under their keys."""
         pages = Pages()
-        ids, payments, fingerprints = [], [], pages.fingerprints
+        ids: list[str] = []
+        payments: list[str] = []
         for request in requests:
             if isinstance(request, (Payment, SignIn)):
-                fingerprints[request.proof.number] = keyring.fingerprints(request.proof.number)
+                number = request.proof.number
+                pages.fingerprints[number] = keyring.fingerprints(number)
             if isinstance(request, Refund):
                 payments.append(request.payment_id)
             if not isinstance(request, SignIn):
                 ids.append(request.id)
-        looked_for = [fingerprint for each in fingerprints.values() for fingerprint in each]
+        fingerprints = [fingerprint for each in pages.fingerprints.values() for fingerprint in each]
+        accounts: list[int] = []
         if payments:
-            accounts = [row["card_account_id"] for row in await connection.fetch(TRANSACTIONS_BY_ID, payments)]
-            rows = await connection.fetch(_LOCK_CARDS, looked_for, accounts)
-            for row in await connection.fetch(TRANSACTIONS_BY_ID, payments):
-                transaction = transaction_of(row)
-                pages.refundable[transaction.id] = Refundable(transaction, row["number"], transaction.refunded_minor)
-                if (transaction.merchant, transaction.currency) not in self._merchant_accounts:
-                    await self._remember_merchant_account(connection, transaction.merchant, transaction.currency)
-        else:
-            rows = await connection.fetch(_LOCK_CARDS_BY_NUMBER, looked_for)
-        pages.cards = [card_of(row) for row in rows]
-        if ids:
-            await self._read_keys(connection, ids, pages)
+            rows = await connection.fetch(TRANSACTIONS_BY_ID, payments)
+            accounts = [row["card_account_id"] for row in rows if row["card_account_id"] is not None]
+        if locking:
+            await connection.execute(_LOCK, fingerprints, accounts)
+        keys: list[asyncpg.Record] = []
+        for row in await connection.fetch(_READ, fingerprints, accounts, ids):
+            if row["account_id"] is None:
+                keys.append(row)
+            else:
+                pages.cards.append(card_of(row))
+                pages.versions[row["account_id"]] = row["version"]
+        if keys:
+            await self._read_decided(connection, keys, pages)
+        if payments:
+            await self._read_refundable(connection, payments, pages)
         return pages
 
-    async def _read_keys(self, connection: Connection, ids: Sequence[str], pages: Pages) -> None:
-        keys = await connection.fetch(_KEYS, ids)
-        if not keys:
-            return
+    async def _read_decided(self, connection: Connection, keys: Sequence[asyncpg.Record], pages: Pages) -> None:
         numbers = [key["transaction_number"] for key in keys if key["transaction_number"] is not None]
         found = {row["number"]: row for row in await connection.fetch(_TRANSACTIONS_BY_NUMBER, numbers)}
         for key in keys:
@@ -183,15 +199,30 @@ class Books:
                 else Decided(transaction_of(found[number], first_answer=True), key["digest"], key["digest_key_id"])
             )
 
-    async def write(self, connection: Connection, ledger: Ledger) -> None:
-        """Writes what was decided. Raises asyncpg.UniqueViolationError where another bank was first under a key."""
-        if ledger.fences:
-            await connection.execute(_FENCE, ledger.fences)
-        if ledger.changed_cards:
-            await connection.execute(_CHANGE_CARDS, *_columns(map(_changes, ledger.changed_cards.values())))
-        if ledger.postings:
-            rows = map(self._posting_row, ledger.postings)
-            await connection.execute(_POST, ledger.now, ledger.digest_key_id, *_columns(rows))
+    async def _read_refundable(self, connection: Connection, payments: Sequence[str], pages: Pages) -> None:
+        """Reads the payments after their cards: a refund since then has changed the card, and is found out by that."""
+        for row in await connection.fetch(TRANSACTIONS_BY_ID, payments):
+            transaction = transaction_of(row)
+            pages.refundable[transaction.id] = Refundable(transaction, row["number"], transaction.refunded_minor)
+            if (transaction.merchant, transaction.currency) not in self._merchant_accounts:
+                await self._remember_merchant_account(connection, transaction.merchant, transaction.currency)
+
+    async def write(self, connection: Connection, pages: Pages, ledger: Ledger) -> bool:
+        """Writes what was decided; False where a card has changed since it was read, and nothing was written.
+
+        Raises asyncpg.UniqueViolationError where another bank was first under a key.
+        """
+        written: bool = await connection.fetchval(
+            _WRITE,
+            list(pages.versions.keys()),
+            list(pages.versions.values()),
+            ledger.now,
+            ledger.digest_key_id,
+            *_columns(POSTING_COLUMNS, map(self._posting_row, ledger.postings)),
+            ledger.fences,
+            *_columns(CHANGE_COLUMNS, map(_changes, ledger.changed_cards.values())),
+        )
+        return written
 
     def _posting_row(self, posting: Posting) -> tuple[object, ...]:
         transaction = posting.transaction
@@ -212,12 +243,17 @@ class Books:
         )
 
 
+POSTING_COLUMNS: Final = 13
+CHANGE_COLUMNS: Final = 6
 _NOTHING: Final = {None}
 
 
-def _columns(rows: Iterable[tuple[object, ...]]) -> list[Sequence[object]]:
+def _columns(count: int, rows: Iterable[tuple[object, ...]]) -> Sequence[Sequence[object]]:
     """The columns of the rows. One without any value is empty: that spares the driver to look at each null."""
-    return [() if column[0] is None and set(column) == _NOTHING else column for column in zip(*rows, strict=True)]
+    columns: list[Sequence[object]] = [
+        () if column[0] is None and set(column) == _NOTHING else column for column in zip(*rows, strict=True)
+    ]
+    return columns or [()] * count
 
 
 def _changes(card: Card) -> tuple[object, ...]:

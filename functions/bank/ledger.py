@@ -1,7 +1,8 @@
 """What the bank decides: a batch of requests, one after the other, against the cards and keys that they touch.
 
-Pure decisions: the pages were read and locked before (functions/bank/books.py), and what was decided is written after.
-Each request sees what the ones before it in the batch have done, and one that is refused leaves no trace on the others.
+Pure decisions: the pages were read before (functions/bank/books.py), and what was decided is written after, or not at
+all where a card has changed in between. Each request sees what the ones before it in the batch have done, and one that
+is refused leaves no trace on the others.
 
 A payment needs the proof of a card: its number, and the expiry and CVV that belong to it. The holder's name is not part
 of the proof: people write it in many ways, and banks that compared it would decline honest payments. The checks come in
@@ -195,14 +196,15 @@ class Refundable:
 
 @dataclass(slots=True)
 class Pages:
-    """What a batch touches, locked.
+    """What a batch touches.
 
-    fingerprints has each card number's fingerprints under all keys; decided is by the id that derives from the key,
-    refundable by the payment's id.
+    versions has each card's row version, by its account; fingerprints has each card number's fingerprints under all
+    keys; decided is by the id that derives from the key, refundable by the payment's id.
     """
 
     fingerprints: dict[CardNumber, list[bytes]] = field(default_factory=dict)
     cards: list[Card] = field(default_factory=list)
+    versions: dict[int, int] = field(default_factory=dict)
     decided: dict[str, Decided] = field(default_factory=dict)
     refundable: dict[str, Refundable] = field(default_factory=dict)
 
@@ -318,6 +320,11 @@ class Ledger:
         if card is None or decline_code is not None:
             raise Unauthenticated("this is not a card of this bank, as it is written")
         return card
+
+    @property
+    def decided_anything(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self.postings or self.fences or self.changed_cards)
 
     def decide(self, request: Request) -> Transaction | Card | CodebankError | None:
         """The outcome of the request, or the error that its caller gets."""

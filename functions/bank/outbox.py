@@ -44,6 +44,7 @@ SENT_KEPT_FOR: Final = dt.timedelta(days=1)
 PRUNED_ROWS_MAX: Final = 10_000
 RETRY_SECONDS_MIN: Final = 0.1
 RETRY_SECONDS_MAX: Final = 5.0
+FINISH_SECONDS_MAX: Final = 3.0
 MEASURE_SECONDS: Final = 5.0
 
 _LOCK_CLASS: Final = 0x626F7578
@@ -117,6 +118,14 @@ class Outbox:
                 delay_seconds = min(2 * delay_seconds, RETRY_SECONDS_MAX)
             else:
                 delay_seconds = RETRY_SECONDS_MIN
+
+    async def finish(self) -> None:
+        """Publishes what the last calls have left, for a moment; what then still is there is for the relay."""
+        try:
+            async with asyncio.timeout(FINISH_SECONDS_MAX):
+                await self.publish()
+        except (TimeoutError, Unavailable) as error:
+            _log.warning("events are left to the relay: %s", error)
 
     async def publish(self) -> Published:
         """Publishes what nobody else is publishing, until nothing of it is left. Raises Unavailable for the database.
@@ -213,9 +222,10 @@ class _Page:
                     trace.enter(row["traceparent"])
                     await self._sink.send(event_of(transaction_of(row), partition_key))
                 except Unavailable as error:
+                    if not self.away:
+                        _log.warning("events wait in the outbox: %s", error)
                     self.away = True
                     metrics.OUTBOX_FAILURES.labels("away").inc()
-                    _log.warning("events wait in the outbox: %s", error)
                     return
                 except (Invalid, ValidationError) as error:
                     self._stuck.add(partition_key)

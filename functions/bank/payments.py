@@ -10,6 +10,7 @@ import asyncio
 import datetime as dt
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Final, cast
 
 import asyncpg
@@ -25,13 +26,8 @@ _log = logging.getLogger(__name__)
 
 BATCH_REQUESTS_MAX: Final = 256
 WAITING_REQUESTS_MAX: Final = 2000
+GATHER_SECONDS_MAX: Final = 0.004
 ATTEMPTS_MAX: Final = 5
-
-# What another bank's concurrent batch can cause; decided again, it is seen.
-_CONCURRENT: Final = (asyncpg.UniqueViolationError, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-
-# What no concurrency explains: a constraint, or a value that a column cannot hold.
-_REFUSED: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 
 Outcome = Transaction | Card | None
 
@@ -62,7 +58,10 @@ class Payments:
         self._clock = clock
         self._books = Books()
         self._batcher: Batcher[Request, Outcome] = Batcher(
-            self._run, batch_max=BATCH_REQUESTS_MAX, waiting_max=WAITING_REQUESTS_MAX
+            self._run,
+            batch_max=BATCH_REQUESTS_MAX,
+            waiting_max=WAITING_REQUESTS_MAX,
+            gather_seconds_max=GATHER_SECONDS_MAX,
         )
 
     async def pay(self, request: Payment) -> Transaction:
@@ -82,9 +81,9 @@ class Payments:
         return cast(Card, await self._batcher.submit(request))
 
     async def _run(self, requests: Sequence[Request]) -> Sequence[Outcome | BaseException]:
-        for _ in range(ATTEMPTS_MAX):
+        for attempt in range(ATTEMPTS_MAX):
             try:
-                return await self._attempt(requests)
+                return await self._attempt(requests, locking=attempt > 0)
             except _CONCURRENT:
                 continue
             except _REFUSED as error:
@@ -101,44 +100,60 @@ class Payments:
         except Exception as error:
             return error
 
-    async def _attempt(self, requests: Sequence[Request]) -> list[Outcome | BaseException]:
-        """One transaction. Requests whose deadline passes before the commit are left out of it."""
+    async def _attempt(self, requests: Sequence[Request], *, locking: bool) -> list[Outcome | BaseException]:
+        """One transaction. Requests whose deadline passes before it is written are left out of it."""
         outcomes: list[Outcome | BaseException] = [
             DeadlinePassed("the deadline passed before anything was done") for _ in requests
         ]
         async with self._database.connection() as connection:
-            while live := [index for index, request in enumerate(requests) if not _late(request)]:
+            while live := _in_time(requests):
                 batch = [requests[index] for index in live]
                 await self._books.open_merchant_accounts(connection, batch)
-                try:
-                    async with connection.transaction():
-                        ledger, decided = await self._decide(connection, batch)
-                        if any(map(_late, batch)):
-                            raise _SomeAreLate
-                except _SomeAreLate:
+                async with connection.transaction() if locking else nullcontext():
+                    decided = await self._decide(connection, batch, locking=locking)
+                if decided is None:
                     continue
-                for index, outcome in zip(live, decided, strict=True):
-                    outcomes[index] = outcome
+                ledger, answers = decided
                 if ledger.postings:
                     self._posted()
+                for index, outcome in zip(live, answers, strict=True):
+                    outcomes[index] = outcome
                 break
         return outcomes
 
     async def _decide(
-        self, connection: Connection, batch: Sequence[Request]
-    ) -> tuple[Ledger, list[Outcome | BaseException]]:
+        self, connection: Connection, batch: Sequence[Request], *, locking: bool
+    ) -> tuple[Ledger, list[Outcome | BaseException]] | None:
+        """The outcomes, written; None, and nothing is written, where a deadline has passed meanwhile."""
         keyring = self._keys.keyring
-        pages = await self._books.read(connection, batch, keyring)
-        # The cards are locked by now: for each card, moments ascend as numbers do.
+        pages = await self._books.read(connection, batch, keyring, locking=locking)
+        # The clock is read after the cards: for each card, moments ascend as commits do.
         ledger = Ledger(pages, keyring, self._clock())
-        decided: list[Outcome | BaseException] = [ledger.decide(request) for request in batch]
-        await self._books.write(connection, ledger)
-        return ledger, decided
+        answers: list[Outcome | BaseException] = [ledger.decide(request) for request in batch]
+        if len(_in_time(batch)) < len(batch):
+            return None
+        if ledger.decided_anything and not await self._books.write(connection, pages, ledger):
+            raise _CardsChanged
+        return ledger, answers
 
 
-class _SomeAreLate(Exception):
-    """Undoes a transaction in which a deadline has passed."""
+class _CardsChanged(Exception):
+    """Another bank was quicker on one of the batch's cards: nothing was written."""
 
 
-def _late(request: Request) -> bool:
-    return request.deadline is not None and request.deadline <= asyncio.get_running_loop().time()
+# What another bank's concurrent batch can cause; decided again, it is seen.
+_CONCURRENT: Final = (
+    _CardsChanged,
+    asyncpg.UniqueViolationError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+)
+
+# What no concurrency explains: a constraint, or a value that a column cannot hold.
+_REFUSED: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
+
+
+def _in_time(requests: Sequence[Request]) -> list[int]:
+    """The positions of the requests whose deadline has not passed."""
+    now = asyncio.get_running_loop().time()
+    return [index for index, request in enumerate(requests) if request.deadline is None or request.deadline > now]

@@ -31,6 +31,7 @@ SIGN_IN_SECONDS_MIN: Final = 0.05
 """Sign-in answers no earlier: a wrong CVV is counted in the database and an unknown number is not, and nobody should
 learn from the time it takes which of the two it was."""
 
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _DECLINE_CODES: Final = {code: pb.DeclineCode.Value(f"DECLINE_CODE_{code.name}") for code in DeclineCode}
 _KINDS: Final = {
     TransactionKind.PAYMENT: pb.TRANSACTION_KIND_PAYMENT,
@@ -178,7 +179,9 @@ def transaction_message(transaction: Transaction) -> pb.Transaction:
         message.card_token = transaction.card.token
         message.card_brand = transaction.card.brand
         message.card_last4 = transaction.card.last4
-    message.created_at.FromDatetime(transaction.created_at)
+    since_epoch = transaction.created_at - _EPOCH
+    message.created_at.seconds = since_epoch.days * 86_400 + since_epoch.seconds
+    message.created_at.nanos = since_epoch.microseconds * 1000
     return message
 
 

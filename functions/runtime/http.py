@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -93,13 +92,12 @@ async def read_body(request: Request, model: type[Model]) -> Model:
     if media_type != "application/json":
         raise UnsupportedMediaType("The body must be application/json.")
     try:
-        document = from_json(await request.body(), allow_inf_nan=False)
-    except ValueError:
-        raise Malformed("The body is not well-formed JSON.") from None
-    try:
-        return model.model_validate(document)
+        return model.model_validate_json(await request.body())
     except ValidationError as error:
-        raise Invalid("The request has mistakes.", faults_of(error)) from None
+        faults = faults_of(error)
+    if faults[0].code == "json_invalid":
+        raise Malformed("The body is not well-formed JSON.")
+    raise Invalid("The request has mistakes.", faults)
 
 
 def read_query(request: Request, model: type[Model]) -> Model:

@@ -14,7 +14,8 @@ _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 def enter(traceparent: str | None) -> str:
     """Makes this the current context, or a new one where it is missing or malformed; answers what is current."""
     if traceparent is None or not _TRACEPARENT.fullmatch(traceparent):
-        traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+        drawn = secrets.token_hex(24)
+        traceparent = f"00-{drawn[:32]}-{drawn[32:]}-00"
     _current.set(traceparent)
     return traceparent
 

@@ -108,7 +108,7 @@ class Entries:
         """Adds all in one commit. Where the database refuses one of them, each is tried by itself."""
         try:
             async with self._database.transaction() as session:
-                await _add(session, entries)
+                await add(session, entries)
         except DBAPIError as error:
             if len(entries) > 1:
                 return [await self._alone(entry) for entry in entries]
@@ -135,7 +135,8 @@ _MOVE: Final = text("""
 """)
 
 
-async def _add(session: AsyncSession, entries: Sequence[Entry]) -> None:
+async def add(session: AsyncSession, entries: Sequence[Entry]) -> None:
+    """Adds those whose ids are new behind the last positions of their cards, which are held until the commit."""
     connection = await session.connection()
     ids = literal([entry.id for entry in entries], ARRAY(Uuid))
     known = set(await connection.scalars(select(Entry.id).where(col(Entry.id) == any_(ids))))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, DateTime, LargeBinary, SmallInteger, Text
+from sqlalchemy import BigInteger, DateTime, Index, LargeBinary, SmallInteger, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -24,6 +24,7 @@ class Order(SQLModel, table=True):
     """One order. Amounts are in minor units of its currency; of the card there is what may be shown."""
 
     __tablename__ = "orders"
+    __table_args__ = (Index("orders_pending", "created_at", postgresql_where=text("status = 'pending'")),)
 
     id: uuid.UUID = Field(primary_key=True)
     idempotency_key: str = Field(sa_type=Text, unique=True)
@@ -69,6 +70,7 @@ class OrderItem(SQLModel, table=True):
     """One product of an order, with its name and the price of one piece as they were then."""
 
     __tablename__ = "order_items"
+    __table_args__ = (UniqueConstraint("order_id", "product_id"),)
 
     order_id: uuid.UUID = Field(primary_key=True, foreign_key="orders.id")
     line: int = Field(primary_key=True, sa_type=SmallInteger)

@@ -39,7 +39,8 @@ from functions.bank.token import Caller, Role, caller_token
 from functions.domain.card import Brand, Expiry
 from functions.runtime.database import Database
 from functions.runtime.migrate import migrate
-from local.engines.postgresql import PostgreSQL, free_port
+from local.engines.engine import free_port
+from local.engines.postgresql import PostgreSQL
 from protos.codebank.bank.v1 import bank_pb2 as pb
 
 CALLERS: Final = (1, 16, 64)

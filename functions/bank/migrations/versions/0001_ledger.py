@@ -83,7 +83,7 @@ TABLES = (
     "create index transactions_of_card on transactions (card_account_id, number)",
     "create index transactions_of_merchant on transactions (merchant, number)",
     "create index refunds_of_payment on transactions (refund_of) where refund_of is not null",
-    # Positive amounts credit the account, negative ones debit it. Each row is checked by post_entries() for a whole
+    # Positive amounts credit the account, negative ones debit it. Each row is checked by post_entries(), for a whole
     # statement at once, where foreign keys would look at each row by itself.
     """
     create table entries (
@@ -141,14 +141,12 @@ FUNCTIONS = (
         if exists (
             select from posted e
             left join transactions t on t.number = e.transaction_number and t.decline_code is null
-            left join accounts a on a.id = e.account_id
-            where t.number is null or a.id is null or t.currency <> a.currency
+            left join accounts a on a.id = e.account_id and a.currency = t.currency
+            group by e.transaction_number
+            having sum(e.amount_minor) <> 0 or count(t.number) < count(*) or count(a.id) < count(*)
         ) then
-            raise exception 'an entry needs an approved transaction and an account of its currency'
+            raise exception 'entries sum to zero, for an approved transaction, in accounts of its currency'
                 using errcode = 'check_violation';
-        end if;
-        if exists (select from posted group by transaction_number having sum(amount_minor) <> 0) then
-            raise exception 'the entries of a transaction must sum to zero' using errcode = 'check_violation';
         end if;
         update cards c set balance_minor = c.balance_minor + d.amount_minor
         from (select account_id, sum(amount_minor)::bigint as amount_minor from posted group by account_id) d
@@ -156,10 +154,20 @@ FUNCTIONS = (
         return null;
     end $$
     """,
-    # Locks the payments first: of two refunds at once, the second sees the first.
+    # A transaction and its entries are one statement. Payments are locked before their refunds are added up: of two
+    # refunds at once, the second sees the first.
     """
-    create function check_refunds() returns trigger language plpgsql as $$
+    create function check_transactions() returns trigger language plpgsql
+        set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
     begin
+        if exists (
+            select from posted t
+            left join entries e on e.transaction_number = t.number and e.account_id = t.card_account_id
+                and e.amount_minor = case t.kind when 'payment' then -t.amount_minor else t.amount_minor end
+            where t.decline_code is null and e.account_id is null
+        ) then
+            raise exception 'an approved transaction moves its amount on its card' using errcode = 'check_violation';
+        end if;
         if not exists (select from posted where kind = 'refund') then
             return null;
         end if;
@@ -172,8 +180,7 @@ FUNCTIONS = (
             )
         ) or exists (
             select from posted r join transactions p on p.number = r.refund_of
-            where r.currency <> p.currency or r.merchant <> p.merchant
-                or r.card_account_id is distinct from p.card_account_id
+            where r.currency <> p.currency or r.merchant <> p.merchant or r.card_account_id <> p.card_account_id
         ) then
             raise exception 'a refund gives back no more than an approved payment of the same card and merchant'
                 using errcode = 'check_violation';
@@ -205,8 +212,8 @@ TRIGGERS = (
     for each statement execute function post_entries()
     """,
     """
-    create trigger refunds after insert on transactions referencing new table as posted
-    for each statement execute function check_refunds()
+    create trigger checked after insert on transactions referencing new table as posted
+    for each statement execute function check_transactions()
     """,
 )
 
