@@ -15,10 +15,11 @@ from functions.domain.error import CodebankError
 from functions.runtime import settings
 
 FAULTS_LISTED_MAX: Final = 100
+AUDIT_SECONDS_MAX: Final = 1800
 
-_WHOLE_TABLES: Final = """
+_WHOLE_TABLES: Final = f"""
     set local enable_seqscan = on; set local enable_hashjoin = on; set local enable_mergejoin = on;
-    set local statement_timeout = '30min'
+    set local statement_timeout = '{AUDIT_SECONDS_MAX}s'
 """
 
 _CHECKS: Final = {
@@ -70,13 +71,18 @@ _CHECKS: Final = {
 
 async def faults(connection: Connection) -> list[str]:
     """What is wrong, a sentence and what it is about each; empty where the books are right."""
-    found = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        # Each check reads whole tables, unlike everything else that the bank does.
-        await connection.execute(_WHOLE_TABLES)
-        for sentence, query in _CHECKS.items():
-            rows = await connection.fetch(f"{query} limit {FAULTS_LISTED_MAX}", timeout=1800)
-            found += [f"{sentence}: {row[0]}" for row in rows]
+        return await findings(connection)
+
+
+async def findings(connection: Connection) -> list[str]:
+    """What is wrong as the transaction sees it that the connection is in."""
+    # Each check reads whole tables, unlike everything else that the bank does.
+    await connection.execute(_WHOLE_TABLES)
+    found = []
+    for sentence, query in _CHECKS.items():
+        rows = await connection.fetch(f"{query} limit {FAULTS_LISTED_MAX}", timeout=AUDIT_SECONDS_MAX)
+        found += [f"{sentence}: {row[0]}" for row in rows]
     return found
 
 

@@ -302,8 +302,9 @@ class Ledger:
 
     def cancel(self, request: Cancel) -> Transaction | None:
         """What was decided under the key; None where it is fenced now."""
-        before = self._decided.setdefault(request.id, FENCED)
-        if before is FENCED and request.id not in self.fences:
+        before = self._decided.get(request.id)
+        if before is None:
+            before = self._decided[request.id] = FENCED
             self.fences.append(request.id)
         return before.transaction
 

@@ -16,8 +16,8 @@ from functions.bank.limits import (
 from functions.bank.rpc import Call
 from functions.domain.card import NAME_CHARACTERS_MAX, Brand, CardProof, has_control_characters, masked
 from functions.domain.error import Fault, Invalid
-from functions.domain.identity import derived_id
 from functions.domain.money import AMOUNT_MINOR_MAX, EXPONENTS
+from functions.domain.payment import transaction_id_of
 from protos.codebank.bank.v1 import bank_pb2 as pb
 
 _KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{IDEMPOTENCY_KEY_CHARACTERS_MAX}}}")
@@ -41,7 +41,7 @@ def transaction_id(merchant: str, idempotency_key: str) -> str:
     if not _KEY.fullmatch(idempotency_key):
         detail = f"a key has 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters of printable ASCII"
         raise Invalid("the idempotency key is not usable", (Fault("#/idempotency_key", "invalid_key", detail),))
-    return derived_id("transaction", merchant, idempotency_key)
+    return transaction_id_of(merchant, idempotency_key)
 
 
 def payment(message: pb.PayRequest, merchant: str, call: Call) -> Payment:

@@ -29,6 +29,7 @@ from functions.domain.error import Unavailable
 
 _log = logging.getLogger(__name__)
 
+PORT_DEFAULT: Final = 50052
 DRAIN_SECONDS_MAX: Final = 25.0
 READY_POLL_SECONDS: Final = 0.1
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from functions.domain.identity import derived_id
+
 
 class TransactionKind(StrEnum):
     """What a transaction does."""
@@ -43,3 +45,11 @@ DECLINE_MEANINGS: Final[dict[DeclineCode, str]] = {
     DeclineCode.CURRENCY_MISMATCH: "The card is kept in another currency than the payment's.",
 }
 """The published table: what each code tells a merchant."""
+
+
+def transaction_id_of(merchant: str, idempotency_key: str) -> str:
+    """The id of the transaction that is decided under the merchant's key.
+
+    Both sides can derive it, so a merchant recognises its own payments among the events of all.
+    """
+    return derived_id("transaction", merchant, idempotency_key)

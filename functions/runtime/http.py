@@ -29,6 +29,7 @@ _CODES: Final = {
     "too_short": "too_few",
     "string_too_long": "too_long",
     "string_too_short": "too_short",
+    "string_pattern_mismatch": "invalid",
     "greater_than": "out_of_range",
     "greater_than_equal": "out_of_range",
     "less_than": "out_of_range",

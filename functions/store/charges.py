@@ -14,12 +14,14 @@ from functions.domain.card import CardProof
 from functions.domain.error import Forbidden, Invalid, NotFound, Unauthenticated
 from functions.domain.money import Money
 from functions.domain.order import EXPIRED, Decision, OrderStatus
-from functions.domain.payment import DeclineCode
+from functions.domain.payment import DeclineCode, transaction_id_of
+from functions.runtime import settings
 from functions.runtime.bank import CALL_TIMEOUT_SECONDS, Bank, bank_errors
 from functions.runtime.card import proof_message
 from functions.store.orders import WholeOrder
 from protos.codebank.bank.v1 import bank_pb2
 
+MERCHANT_ID_DEFAULT: Final = "codeshop"
 STORE_NAME: Final = "Codeshop"
 """The store as the cardholder's statement names it."""
 
@@ -83,6 +85,14 @@ def _refusals() -> Iterator[None]:
         raise ShopRefused(f"{type(error).__name__}: {error.detail}") from None
 
 
+def payment_id_of(order_id: uuid.UUID) -> str:
+    """The id that the order's payment has at the bank, if there is one: it is this store's, made under the order's key.
+
+    The store is the merchant MERCHANT_ID, as the bank's token for it says.
+    """
+    return transaction_id_of(settings.text("MERCHANT_ID", MERCHANT_ID_DEFAULT), _key(order_id))
+
+
 def _key(order_id: uuid.UUID) -> str:
     return f"order-{order_id}"
 
@@ -98,9 +108,10 @@ def _decision(transaction: bank_pb2.Transaction) -> Decision:
 def description_of(whole: WholeOrder) -> str:
     """The order in a line for the statement. It depends on what is stored only: a repeat must ask for the same."""
     names = [item.name if item.quantity == 1 else f"{item.quantity} × {item.name}" for item in whole.items]
-    for shown in range(len(names), 0, -1):
+    shown = len(names)
+    while True:
         left = len(names) - shown
         line = ", ".join(names[:shown]) + (f" and {left} more" if left else "")
-        if len(line) <= DESCRIPTION_CHARACTERS_MAX:
+        if len(line) <= DESCRIPTION_CHARACTERS_MAX or shown == 1:
             return line
-    return f"{len(names)} products"
+        shown -= 1

@@ -15,13 +15,11 @@ import itertools
 import json
 import os
 import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,7 +150,8 @@ class Bench:
             with numbered as (
                 select gen_random_uuid() as token, f, l from unnest($1::bytea[], $2::text[]) n (f, l)
             ), opened as (
-                insert into accounts (kind, owner, currency) select 'card', token::text, 'BRL' from numbered returning id, owner
+                insert into accounts (kind, owner, currency) select 'card', token::text, 'BRL' from numbered
+                returning id, owner
             )
             insert into cards (account_id, currency, token, brand, last4, name, expiration_year, expiration_month,
                 limit_minor, fingerprint, fingerprint_key_id, cvv_key_id)
@@ -208,6 +207,7 @@ class Bench:
             "BANK_DATABASE_URL": url,
             "BANK_KEYS_FILE": str(self.keys_file),
             "HOST": "127.0.0.1",
+            "K_SINK": f"http://127.0.0.1:{free_port()}",
             "PORT": str(port),
         }
         async with self.process("functions.bank.bank", **environment):
@@ -238,7 +238,7 @@ async def measure(targets: dict[str, Target], callers: int, slices: int) -> dict
 
 
 async def commits(url: str, connections: int, seconds: float) -> Measured:
-    """Commits of one small row each, by so many connections at once: what the disk and PostgreSQL take for durability."""
+    """Commits of one small row each, by so many connections at once: what durability costs here."""
     measured = Measured()
     pool = await asyncpg.create_pool(url, min_size=connections, max_size=connections)
     await pool.execute("create table if not exists commits (n bigint)")

@@ -15,8 +15,10 @@ import pytest
 
 from functions.domain.event import PAYMENT_APPROVED, PAYMENT_DECLINED, PAYMENT_REFUNDED
 from functions.domain.order import Decision, OrderStatus
+from functions.domain.payment import transaction_id_of
 from functions.runtime.database import Database
 from functions.runtime.event import Event
+from functions.store.charges import payment_id_of
 from functions.store.order_form import OrderForm
 from functions.store.orders import Order, Orders
 from local.engines.engine import free_port
@@ -48,13 +50,23 @@ def _json(body: dict[str, Any]) -> bytes:
     return httpx.Request("POST", "http://codebank.test", json=body).content
 
 
+def of(order: Order) -> dict[str, Any]:
+    """What the bank's events say of the order's payment."""
+    return {
+        "order_id": str(order.id),
+        "transaction_id": payment_id_of(order.id),
+        "amount_minor": order.total_minor,
+        "currency": order.currency,
+    }
+
+
 def approved(order: Order, **fields: Any) -> Event:
-    content = {"order_id": str(order.id), "amount_minor": order.total_minor, "currency": order.currency}
+    content = of(order)
     return event_of(PAYMENT_APPROVED, **(content | fields))
 
 
 def declined(order: Order, **fields: Any) -> Event:
-    content = {"order_id": str(order.id), "amount_minor": order.total_minor, "currency": order.currency}
+    content = of(order)
     return event_of(PAYMENT_DECLINED, **(content | fields))
 
 
@@ -142,6 +154,19 @@ async def test_what_is_no_order_of_this_store_is_done_with(
     assert (await deliver(settle, event_of(event_type, order_id=order_id))).status_code == 200
 
 
+async def test_another_merchant_s_payment_that_names_our_order_changes_nothing(
+    settle: httpx.AsyncClient, orders: Orders, place: Place
+) -> None:
+    pending, paid = await place(), await place()
+    await deliver(settle, approved(paid))
+    theirs = approved(pending, transaction_id=transaction_id_of("another", f"order-{pending.id}"))
+    for event in (theirs, refunded(theirs, 1), declined(pending, transaction_id=str(uuid.uuid4()))):
+        assert (await deliver(settle, event)).status_code == 200
+    assert (await deliver(settle, refunded(approved(paid), 1, refund_of=str(uuid.uuid4())))).status_code == 200
+    assert await state(orders, pending) == ("pending", 0)
+    assert await state(orders, paid) == ("approved", 0)
+
+
 async def test_what_contradicts_the_order_is_for_people_to_look_at_and_changes_nothing(
     settle: httpx.AsyncClient, orders: Orders, place: Place
 ) -> None:
@@ -151,10 +176,8 @@ async def test_what_contradicts_the_order_is_for_people_to_look_at_and_changes_n
     await deliver(settle, declined(refused))
     await orders.settle(ended.id, Decision(OrderStatus.EXPIRED))
     contradictions = [
-        approved(paid),
         declined(paid),
         refunded(payment, paid.total_minor + 1),
-        refunded(payment, 1, refund_of=str(uuid.uuid4())),
         refunded(payment, 1, currency="EUR"),
         approved(refused),
         refunded(approved(refused), 1),
