@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 
 from functions.runtime.settings import SettingError, integer
-from local import demo, status
+from local import dead_letters, demo, status
 from local.console import Console
-from local.engines.postgresql import EngineError
+from local.engines.engine import EngineError
 from local.folder import AlreadyRunning, Folder, NotRunning
 from local.http_server import PortInUse
 from local.job import JobFailed
+from local.log.kafka_client import KafkaAddress
+from local.log.port import LogUnavailable
 from local.manifest import ManifestError
 from local.process import container_command
 from local.secret import SecretFailed
@@ -25,9 +27,11 @@ EXPECTED = (
     AlreadyRunning,
     EngineError,
     JobFailed,
+    LogUnavailable,
     ManifestError,
     NotRunning,
     PortInUse,
+    dead_letters.Refused,
     SecretFailed,
     SettingError,
     StartFailed,
@@ -40,6 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start everything; Ctrl-C stops it")
     up.add_argument("--no-reload", action="store_true", help="do not restart steps when their code changes")
+    up.add_argument("--engines", action="store_true", help="start real engines: Kafka as the log")
+    again = commands.add_parser("replay", help="let a source deliver again what it has delivered")
+    again.add_argument("--source", required=True, help="the KafkaSource, such as post")
+    start = again.add_mutually_exclusive_group(required=True)
+    start.add_argument("--from-offset", type=int, help="from this offset of each partition; 0 is everything")
+    start.add_argument("--from-time", help="from what came at this moment or later (RFC 3339, 2026-01-31T12:00:00Z)")
+    dead_letters.add_arguments(commands.add_parser("dead-letters", help="what could not be delivered"))
     shown = commands.add_parser("status", help="services, sources and topics of the running system")
     shown.add_argument("--json", action="store_true", help="as JSON")
     run = commands.add_parser("exec", help="run a command in the environment of a service or job")
@@ -49,11 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _up(reload: bool) -> None:
+async def _up(reload: bool, engines: bool) -> None:
     options = Options(
         port=integer("CODEBANK_PORT", 8080, minimum=0, maximum=65535),
         bank_port=integer("CODEBANK_BANK_PORT", 50052, minimum=0, maximum=65535),
         reload=reload,
+        kafka=KafkaAddress.of_environment(),
+        engines=engines,
     )
     folder = Folder.of_settings()
     with folder.locked():
@@ -78,11 +91,18 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "up":
-            asyncio.run(_up(not arguments.no_reload))
+            asyncio.run(_up(not arguments.no_reload, arguments.engines))
         case "status":
             status.show(Folder.of_settings().read_state(), as_json=arguments.json)
+        case "replay":
+            offset, time = arguments.from_offset, arguments.from_time
+            start = {"offset": offset} if time is None else {"time": time}
+            events = status.rewind(Folder.of_settings().read_state(), arguments.source, start)
+            print(f"{arguments.source} is given {events} events again; ./task status shows how far it is")
         case "exec":
             _exec(arguments.name, arguments.arguments)
+        case "dead-letters":
+            return dead_letters.run(Folder.of_settings(), arguments)
         case "demo":
             return asyncio.run(demo.run(Folder.of_settings().read_state(), arguments))
     return 0

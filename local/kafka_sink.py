@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -21,10 +21,11 @@ EVENT_BYTES_MAX: Final = 1024 * 1024
 class KafkaSinks:
     """All sinks, each at /namespace/name, as the platform's ingress has them."""
 
-    def __init__(self, log: Log, topics: Mapping[str, str]) -> None:
-        """topics gives the topic of each path."""
+    def __init__(self, log: Log, topics: Mapping[str, str], structured: Collection[str] = ()) -> None:
+        """topics gives the topic of each path; structured are the paths whose events are written in one piece."""
         self._log = log
         self._topics = topics
+        self._structured = structured
 
     async def append(self, path: str, headers: Headers, body: bytes) -> Response:
         """Appends one event to the sink at this path, and answers as the endpoint does."""
@@ -32,7 +33,7 @@ class KafkaSinks:
         if topic is None:
             return problem(HTTPStatus.NOT_FOUND, "There is no sink at this address.")
         try:
-            await self._log.append(topic, record_of_request(headers, body))
+            await self._log.append(topic, record_of_request(headers, body, structured=path in self._structured))
         except (NotACloudEvent, UnicodeDecodeError) as error:
             return problem(HTTPStatus.BAD_REQUEST, f"Not a CloudEvent: {error}.")
         except UnknownTopic as error:

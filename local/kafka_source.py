@@ -1,4 +1,4 @@
-"""KafkaSource: a consumer group that posts a topic's events to a step, one at a time in each partition.
+"""KafkaSource: a consumer group that posts a topic's events to a step, one at a time in each partition, or unordered.
 
 Its meaning is eventing-kafka-broker's: an offset is committed only after the subscriber's answer; what the subscriber
 may yet take is tried again with a backoff; what it refuses, or does not take in time, goes to the dead-letter sink with
@@ -8,7 +8,9 @@ attributes that say why; then the partition goes on.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections import deque
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -21,6 +23,10 @@ from local.service import Ended, Overloaded, Service
 
 QUEUE_RECORDS_MAX: Final = 200
 """Records of one partition that are fetched ahead."""
+UNORDERED_MAX: Final = 8
+"""Events of one partition that are under way at once, where their order does not matter."""
+UNCOMMITTED_RECORDS_MAX: Final = 5_000
+"""Answered events of one partition that wait for one before them: what a crash then delivers again."""
 BACKOFF_SECONDS_MAX: Final = 300.0
 LOG_RETRY_SECONDS: Final = 0.5
 ERROR_DATA_CHARACTERS_MAX: Final = 1024
@@ -56,7 +62,7 @@ class StepSubscriber:
 
     def __init__(self, service: Service) -> None:
         self.name = service.name
-        self._service = service
+        self.service = service
 
     async def post(self, headers: Headers, body: bytes, timeout_seconds: float) -> tuple[int, bytes, float | None]:
         """Posts the event to an instance."""
@@ -64,7 +70,7 @@ class StepSubscriber:
         try:
             async with (
                 asyncio.timeout(timeout_seconds),
-                self._service.request("POST", b"/", lengthened, body, wait_seconds=timeout_seconds) as answer,
+                self.service.request("POST", b"/", lengthened, body, wait_seconds=timeout_seconds) as answer,
             ):
                 content = b"".join([chunk async for chunk in answer.body])
                 return answer.status, content, _retry_after_seconds(answer.headers)
@@ -86,12 +92,42 @@ def backoff_seconds(delivery: kinds.Delivery, attempt: int, retry_after: float |
     return min(BACKOFF_SECONDS_MAX, max(seconds, retry_after or 0.0))
 
 
+class Answered:
+    """Which events of one partition were answered, and up to where that is without a hole."""
+
+    def __init__(self) -> None:
+        self._open: deque[int] = deque()
+        self._done: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def read(self, offset: int) -> None:
+        """The event at this offset is to be answered; offsets come in their order."""
+        self._open.append(offset)
+
+    def answer(self, offset: int) -> int | None:
+        """It was answered. Answers the offset to commit, None where one before it is still open."""
+        self._done.add(offset)
+        last = None
+        while self._open and self._open[0] in self._done:
+            last = self._open.popleft()
+            self._done.remove(last)
+        return None if last is None else last + 1
+
+
 @dataclass
 class Lane:
-    """One partition: what waits, and whether something is being delivered."""
+    """One partition: what waits, what is under way, what was answered."""
 
     waiting: deque[Delivered] = field(default_factory=deque)
-    worker: asyncio.Task[None] | None = None
+    workers: set[asyncio.Task[None]] = field(default_factory=set)
+    answered: Answered = field(default_factory=Answered)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more is to be read for now."""
+        return len(self.waiting) >= QUEUE_RECORDS_MAX or len(self.answered) >= UNCOMMITTED_RECORDS_MAX
 
 
 class KafkaSource:
@@ -110,6 +146,8 @@ class KafkaSource:
         self._subscriber = subscriber
         self._dead_letters = dead_letters
         self._console = console
+        self._reading: asyncio.Task[None] | None = None
+        self._at_rest = asyncio.Lock()
 
     @property
     def group(self) -> str:
@@ -118,26 +156,51 @@ class KafkaSource:
 
     async def run(self) -> None:
         """Delivers every topic until cancelled."""
+        while True:
+            self._reading = asyncio.create_task(self._read())
+            try:
+                await asyncio.wait([self._reading])
+            finally:
+                self._reading.cancel()
+                await asyncio.wait([self._reading])
+            if not self._reading.cancelled():
+                self._reading.result()
+            async with self._at_rest:
+                pass  # Whoever has stopped the reading lets it go on.
+
+    async def rewind(self, start: int | dt.datetime) -> int:
+        """Delivers again from this offset of each partition, or from the first event of that moment or later.
+
+        Answers how many events that is. Raises GroupActive where others read for the same group, LogUnavailable.
+        """
+        async with self._at_rest:
+            if self._reading is not None:
+                self._reading.cancel()
+                await asyncio.wait([self._reading])
+            return sum([await self._log.rewind(self.group, topic, start) for topic in self.spec.topics])
+
+    async def _read(self) -> None:
         async with asyncio.TaskGroup() as group:
             for topic in self.spec.topics:
-                group.create_task(self._run(topic))
+                for _ in range(self.spec.consumers):
+                    group.create_task(self._consume(topic))
 
-    async def _run(self, topic: str) -> None:
+    async def _consume(self, topic: str) -> None:
         while True:
+            reader = _Reader(self)
             try:
-                subscription = await self._log.subscribe(self.group, topic, self.spec.initialOffset)
+                subscription = await self._log.subscribe(self.group, topic, self.spec.initialOffset, reader.forget)
             except LogUnavailable:
                 await asyncio.sleep(LOG_RETRY_SECONDS)
                 continue
-            reader = _Reader(self, subscription)
             try:
-                await reader.run()
+                await reader.run(subscription)
             except* LogUnavailable as errors:
                 # What was under way is delivered again from the committed offset: at least once.
                 self._console.say(f"source {self.name}: {errors.exceptions[0]}", level="warning")
-                await asyncio.sleep(LOG_RETRY_SECONDS)
             finally:
                 await subscription.close()
+            await asyncio.sleep(LOG_RETRY_SECONDS)
 
     async def deliver(self, delivered: Delivered) -> None:
         """Returns once the subscriber or the dead-letter sink has taken the event."""
@@ -175,43 +238,60 @@ class KafkaSource:
 
 
 class _Reader:
-    """One reading of a topic: a lane for each partition, and one writer of offsets."""
+    """One member of the source's group: a lane for each partition, and one writer of offsets."""
 
-    def __init__(self, source: KafkaSource, subscription: Subscription) -> None:
+    def __init__(self, source: KafkaSource) -> None:
         self._source = source
-        self._subscription = subscription
+        self._at_once = 1 if source.spec.ordering == "ordered" else UNORDERED_MAX
         self._lanes: dict[int, Lane] = {}
-        self._answered: dict[int, int] = {}
+        self._offsets: dict[int, int] = {}
         self._uncommitted = asyncio.Event()
 
-    async def run(self) -> None:
+    async def run(self, subscription: Subscription) -> None:
         """Reads, delivers and commits until something fails."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._commit())
-            group.create_task(self._poll(group))
+            group.create_task(self._commit(subscription))
+            group.create_task(self._poll(subscription, group))
 
-    async def _poll(self, group: asyncio.TaskGroup) -> None:
+    def forget(self, partitions: Set[int]) -> None:
+        """These are another member's now. What is under way is cut off: the other one delivers it."""
+        for partition in partitions:
+            self._offsets.pop(partition, None)
+            lane = self._lanes.pop(partition, None)
+            for worker in lane.workers if lane else ():
+                worker.cancel()
+
+    async def _poll(self, subscription: Subscription, group: asyncio.TaskGroup) -> None:
         while True:
-            full = {partition for partition, lane in self._lanes.items() if len(lane.waiting) >= QUEUE_RECORDS_MAX}
-            for delivered in await self._subscription.poll(full):
+            full = {partition for partition, lane in self._lanes.items() if lane.is_full}
+            for delivered in await subscription.poll(full):
                 lane = self._lanes.setdefault(delivered.partition, Lane())
                 lane.waiting.append(delivered)
-                if lane.worker is None or lane.worker.done():
-                    lane.worker = group.create_task(self._drain(lane))
+                lane.answered.read(delivered.offset)
+                if len(lane.workers) < self._at_once:
+                    worker = group.create_task(self._drain(lane, subscription))
+                    lane.workers.add(worker)
+                    worker.add_done_callback(lane.workers.discard)
 
-    async def _drain(self, lane: Lane) -> None:
+    async def _drain(self, lane: Lane, subscription: Subscription) -> None:
         while lane.waiting:
+            was_full = lane.is_full
             delivered = lane.waiting.popleft()
-            if len(lane.waiting) == QUEUE_RECORDS_MAX - 1:
-                self._subscription.wake()
+            if was_full:
+                subscription.wake()
             await self._source.deliver(delivered)
-            self._answered[delivered.partition] = delivered.offset + 1
-            self._uncommitted.set()
+            was_full = lane.is_full
+            offset = lane.answered.answer(delivered.offset)
+            if was_full and not lane.is_full:
+                subscription.wake()
+            if offset is not None:
+                self._offsets[delivered.partition] = offset
+                self._uncommitted.set()
 
-    async def _commit(self) -> None:
+    async def _commit(self, subscription: Subscription) -> None:
         """Commits what was answered since the last time, all partitions in one write."""
         while True:
             await self._uncommitted.wait()
             self._uncommitted.clear()
-            offsets, self._answered = self._answered, {}
-            await self._subscription.commit(offsets)
+            offsets, self._offsets = self._offsets, {}
+            await subscription.commit(offsets)

@@ -305,7 +305,7 @@ class KafkaSourceSpec(Strict):
     consumerGroup: str
     consumers: int = Field(default=1, ge=1)
     initialOffset: Literal["earliest", "latest"]
-    ordering: Literal["ordered"]
+    ordering: Literal["ordered", "unordered"]
     delivery: Delivery
     sink: Destination
 
@@ -322,7 +322,7 @@ class KafkaSinkSpec(Strict):
 
     topic: str
     bootstrapServers: list[str] = Field(min_length=1)
-    contentMode: Literal["binary"] = "binary"
+    contentMode: Literal["binary", "structured"] = "binary"
 
 
 class KafkaSink(Resource):
@@ -345,6 +345,29 @@ class KafkaTopic(Resource):
 
     kind: Literal["KafkaTopic"]
     spec: KafkaTopicSpec
+
+
+class EventAttribute(Strict):
+    """An attribute of an event type."""
+
+    name: str
+    required: bool = False
+    value: str | None = None
+
+
+class EventTypeSpec(Strict):
+    """spec of an EventType."""
+
+    description: str = ""
+    reference: Reference
+    attributes: list[EventAttribute] = Field(min_length=1)
+
+
+class EventType(Resource):
+    """A kind of event that there is, for who looks for one."""
+
+    kind: Literal["EventType"]
+    spec: EventTypeSpec
 
 
 class CloudEventOverrides(Strict):
@@ -502,6 +525,7 @@ KINDS: Final[dict[tuple[str, str], type[Resource]]] = {
     ("sources.knative.dev/v1", "PingSource"): PingSource,
     ("sources.knative.dev/v1", "SinkBinding"): SinkBinding,
     ("eventing.knative.dev/v1alpha1", "KafkaSink"): KafkaSink,
+    ("eventing.knative.dev/v1beta3", "EventType"): EventType,
     ("kafka.strimzi.io/v1", "KafkaTopic"): KafkaTopic,
     ("networking.istio.io/v1", "Gateway"): Gateway,
     ("networking.istio.io/v1", "VirtualService"): VirtualService,

@@ -14,7 +14,7 @@ import httpcore
 
 from local import kinds
 from local.console import Console
-from local.engines.postgresql import free_port
+from local.engines.engine import free_port
 from local.probe import probe
 from local.process import Process
 

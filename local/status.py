@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import httpx
 
 from local.folder import NotRunning, State
 
+ANSWER_SECONDS_MAX: Final = 60.0
 
-def _ask(state: State, path: str) -> Any:
+
+def _ask(state: State, path: str, body: object = None) -> Any:
+    headers = {"Authorization": f"Bearer {state.control_token}"}
     try:
-        response = httpx.get(
-            state.control_url + path, headers={"Authorization": f"Bearer {state.control_token}"}, trust_env=False
+        response = httpx.request(
+            "GET" if body is None else "POST",
+            state.control_url + path,
+            json=body,
+            headers=headers,
+            timeout=ANSWER_SECONDS_MAX,
+            trust_env=False,
         )
     except httpx.HTTPError as error:
         raise NotRunning(f"process {state.pid} does not answer: {error}") from error
@@ -27,6 +35,11 @@ def environment_of(state: State, name: str) -> dict[str, str]:
     """The environment in which the running system starts this service or job."""
     environment: dict[str, str] = _ask(state, f"/environment/{name}")
     return environment
+
+
+def rewind(state: State, source: str, start: Mapping[str, object]) -> int:
+    """Lets a source deliver again; answers how many events that is. Raises NotRunning with what the system says."""
+    return int(_ask(state, f"/rewind/{source}", start)["events"])
 
 
 def show(state: State, *, as_json: bool) -> None:
@@ -60,7 +73,7 @@ def show(state: State, *, as_json: bool) -> None:
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    lines = [tuple(titles), *(tuple(str(cell) for cell in row) for row in rows)]
+    lines = [tuple(titles), *(tuple("?" if cell is None else str(cell) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

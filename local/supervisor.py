@@ -22,6 +22,7 @@ from local.cards import card_line, demo_cards
 from local.cluster import base_environment, container_environment
 from local.console import Console
 from local.control import PREFIX, control_application
+from local.engines.kafka import Kafka
 from local.engines.postgresql import PostgreSQL
 from local.folder import Folder, State
 from local.gateway import Gateway, routes_of
@@ -30,7 +31,8 @@ from local.job import run_jobs
 from local.kafka_sink import KafkaSinks
 from local.kafka_source import KafkaSource, SinkSubscriber, StepSubscriber, Subscriber
 from local.log.embedded import EmbeddedLog
-from local.log.port import Log, Topic
+from local.log.kafka_client import KafkaAddress
+from local.log.port import Log, LogUnavailable, Topic
 from local.ping_source import PingSource
 from local.process import ROOT
 from local.reload import reload
@@ -47,11 +49,16 @@ ENGINE_RESTART_SECONDS: Final = 0.5
 
 @dataclass(frozen=True)
 class Options:
-    """What the person at the terminal chose. Port 0 picks a free one."""
+    """What the person at the terminal chose. Port 0 picks a free one.
+
+    kafka: an existing cluster; engines: real engines are started here. With neither, the log is the embedded one.
+    """
 
     port: int
     bank_port: int
     reload: bool
+    kafka: KafkaAddress | None = None
+    engines: bool = False
 
 
 class Supervisor:
@@ -97,13 +104,13 @@ class Supervisor:
 
         postgresql = await stack.enter_async_context(self._postgresql())
         await self._secrets.make(self._recipes, postgresql, base_environment(), self._console)
-        log = await stack.enter_async_context(EmbeddedLog.open(self._secrets.read(*LOG_SECRET)))
+        log = await stack.enter_async_context(self._log())
         for topic in self._system.all(kinds.KafkaTopic).values():
             await log.create(_topic(topic))
 
-        sinks = KafkaSinks(
-            log, {_sink_path(sink): sink.spec.topic for sink in self._system.all(kinds.KafkaSink).values()}
-        )
+        endpoints = {_sink_path(sink): sink.spec for sink in self._system.all(kinds.KafkaSink).values()}
+        structured = {path for path, spec in endpoints.items() if spec.contentMode == "structured"}
+        sinks = KafkaSinks(log, {path: spec.topic for path, spec in endpoints.items()}, structured)
         control_token = secrets.token_urlsafe(32)
         internal = await stack.enter_async_context(
             _serving(HttpServer(self._internal(sinks, control_token, log), bind(0, "the inner address")))
@@ -159,6 +166,39 @@ class Supervisor:
             await server.stop()
 
     @asynccontextmanager
+    async def _log(self) -> AsyncIterator[Log]:
+        address = self._options.kafka
+        async with AsyncExitStack() as stack:
+            if address is None and self._options.engines:
+                kafka = await stack.enter_async_context(self._kafka())
+                address = KafkaAddress((kafka.bootstrap_servers,))
+            if address is None:
+                yield await stack.enter_async_context(EmbeddedLog.open(self._secrets.read(*LOG_SECRET)))
+            else:
+                from local.log.kafka import KafkaLog  # noqa: PLC0415 - the client is loaded only where it is wanted
+
+                self._console.say(f"the log is Kafka at {','.join(address.bootstrap_servers)}")
+                yield await stack.enter_async_context(KafkaLog.open(address))
+
+    @asynccontextmanager
+    async def _kafka(self) -> AsyncIterator[Kafka]:
+        kafka = Kafka(self._folder.path / "kafka", lambda line: self._console.line("kafka", line))
+        await kafka.start()
+
+        async def tend() -> None:
+            while True:
+                status = await kafka.exited()
+                self._console.say(f"kafka ended with status {status} and is started again", level="error")
+                await asyncio.sleep(ENGINE_RESTART_SECONDS)
+                await kafka.start()
+
+        try:
+            async with self._running(tend()):
+                yield kafka
+        finally:
+            await kafka.stop()
+
+    @asynccontextmanager
     async def _running(self, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         """Runs a part beside the block and ends it with the block. A part that fails stops the system and is raised."""
         task = asyncio.create_task(work)
@@ -179,7 +219,7 @@ class Supervisor:
     async def _tcp_fronts(self, bank: socket.socket) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for name, manifest in self._system.all(kinds.Service).items():
-                if manifest.is_h2c:
+                if manifest.is_h2c or name in self._system.asked_services():
                     front = TcpFront(self._services[name])
                     port = await front.start(bank if name == BANK else bind(0, name))
                     stack.push_async_callback(front.stop)
@@ -237,13 +277,19 @@ class Supervisor:
         return None
 
     def _internal(self, sinks: KafkaSinks, token: str, log: Log) -> Any:
-        control = control_application(token, lambda: self._status(log), self._named_environment)
+        control = control_application(token, lambda: self._status(log), self._named_environment, self._rewind)
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             handler = control if scope["path"].startswith(PREFIX + "/") else sinks
             await handler(scope, receive, send)
 
         return application
+
+    async def _rewind(self, name: str, start: int | dt.datetime) -> int | None:
+        for source in self._sources:
+            if source.name == name:
+                return await source.rewind(start)
+        return None
 
     def _health(self) -> Mapping[str, Any]:
         ready = {
@@ -269,14 +315,16 @@ class Supervisor:
                 {
                     "name": source.name,
                     "group": source.group,
-                    "lag": sum([(await log.lag(source.group, topic)).records for topic in source.spec.topics]),
+                    "lag": await _lag(log, source),
                     "delivered": source.delivered,
                     "retried": source.retried,
                     "dead_letters": source.dead_lettered,
                 }
                 for source in self._sources
             ],
-            "topics": [{"name": name, "records": await log.size(name)} for name in self._system.all(kinds.KafkaTopic)],
+            "topics": [
+                {"name": name, "records": await _size(log, name)} for name in self._system.all(kinds.KafkaTopic)
+            ],
         }
 
     def _address(self, service: Service) -> str:
@@ -288,7 +336,23 @@ class Supervisor:
 def _topic(manifest: kinds.KafkaTopic) -> Topic:
     retention_ms = int(manifest.spec.config.get("retention.ms", -1))
     retention = dt.timedelta(milliseconds=retention_ms) if retention_ms >= 0 else None
-    return Topic(manifest.name, manifest.spec.partitions, retention)
+    config = {name: str(value) for name, value in manifest.spec.config.items()}
+    return Topic(manifest.name, manifest.spec.partitions, retention, manifest.spec.replicas, config)
+
+
+async def _lag(log: Log, source: KafkaSource) -> int | None:
+    """How far the source is behind; None while the log does not say."""
+    try:
+        return sum([(await log.lag(source.group, topic)).records for topic in source.spec.topics])
+    except LogUnavailable:
+        return None
+
+
+async def _size(log: Log, topic: str) -> int | None:
+    try:
+        return await log.size(topic)
+    except LogUnavailable:
+        return None
 
 
 def _sink_path(sink: kinds.KafkaSink) -> str:

@@ -39,6 +39,14 @@ class System:
             if isinstance(document.resource, kind)
         }
 
+    def asked_services(self) -> set[str]:
+        """The names of the services that a container asks by their host."""
+        pods = [service.container for service in self.all(kinds.Service).values()]
+        for job in self.all(kinds.Job).values():
+            pods += [*job.spec.template.spec.initContainers, *job.spec.template.spec.containers]
+        values = [variable.value or "" for container in pods for variable in container.env]
+        return {host[1] for value in values for host in CLUSTER_HOST.finditer(value)}
+
     def _check(self, recipes: list[Recipe]) -> None:
         self._check_unique()
         secrets = {(recipe.secret, recipe.key) for recipe in recipes}
@@ -83,6 +91,8 @@ class System:
                 )
             case kinds.KafkaSink():
                 yield from self._missing(kinds.KafkaTopic, resource.spec.topic, ("spec", "topic"))
+            case kinds.EventType():
+                yield from self._sink_faults(kinds.Destination(ref=resource.spec.reference), ("spec",), "reference")
             case kinds.SinkBinding():
                 yield from self._missing(kinds.Service, resource.spec.subject.name, ("spec", "subject"))
                 yield from self._sink_faults(resource.spec.sink, ("spec", "sink"))
@@ -123,14 +133,14 @@ class System:
                 yield place, f"there is no secret {volume.secret.secretName}"
 
     def _sink_faults(
-        self, destination: kinds.Destination, place: tuple[str | int, ...]
+        self, destination: kinds.Destination, place: tuple[str | int, ...], field: str = "ref"
     ) -> Iterator[tuple[tuple[str | int, ...], str]]:
         reference = destination.ref
         if reference.kind not in SINK_KINDS:
-            yield (*place, "ref"), f"a {reference.kind} is not understood as a sink here"
+            yield (*place, field), f"a {reference.kind} is not understood as a sink here"
             return
         kind = kinds.Service if reference.kind == "Service" else kinds.KafkaSink
-        yield from self._missing(kind, reference.name, (*place, "ref"))
+        yield from self._missing(kind, reference.name, (*place, field))
 
     def _missing(
         self, kind: type[kinds.Resource], name: str, place: tuple[str | int, ...]

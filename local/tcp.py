@@ -1,4 +1,4 @@
-"""The way to a service that speaks HTTP/2 in plain text: connections are handed on as they are, byte by byte."""
+"""The way from one service to another: connections are handed on as they are, byte by byte."""
 
 from __future__ import annotations
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+from local.engines.kafka import Kafka
 from local.engines.postgresql import PostgreSQL
+from tests.engine import needed
 from tests.running import RunningSystem
 
 _databases = count()
@@ -53,6 +55,21 @@ def postgres_url(postgresql: PostgreSQL) -> Callable[[str], str]:
             return portal.call(postgresql.ensure_database, name, "test")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker for the whole session; topics need names of their own. It looks for what has expired all the time."""
+    folder = tmp_path_factory.mktemp("kafka")
+    log = (folder / "log").open("w", buffering=1)
+    eager = {"log.retention.check.interval.ms": "300", "log.initial.task.delay.ms": "300"}
+    broker = Kafka(folder, lambda line: print(line, file=log), settings=eager)
+    with start_blocking_portal() as portal:
+        with needed("Kafka"):
+            portal.call(broker.start)
+        yield broker
+        portal.call(broker.stop)
+    log.close()
 
 
 @pytest.fixture(scope="session")

@@ -24,13 +24,16 @@ POLL_SECONDS = 0.05
 class RunningSystem:
     """One system on a data folder of its own and free ports. Its output is kept in the file log."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        """arguments and environment are given to ./task up."""
+        self._arguments = arguments
         self.folder = Folder(folder / "var")
         self.log = folder / "log"
         self._environment = os.environ | {
             "CODEBANK_DATA": str(self.folder.path),
             "CODEBANK_PORT": "0",
             "CODEBANK_BANK_PORT": "0",
+            **(environment or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -54,7 +57,7 @@ class RunningSystem:
         """Starts it and waits until it is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "local", "up", "--no-reload"],
+                [sys.executable, "-m", "local", "up", "--no-reload", *self._arguments],
                 cwd=ROOT,
                 env=self._environment,
                 stdout=log,

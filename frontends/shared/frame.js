@@ -1,19 +1,20 @@
 /** What stands around every page: the way past it, the name of the house, language and theme, the foot. */
 
 import { announcer } from "./announcer.js";
-import { h, put, refresh } from "./dom.js";
+import { h, newId, put, refresh } from "./dom.js";
 import { LANGUAGES, chooseLanguage, currentLanguage, say } from "./i18n.js";
 import { icon, mark } from "./icon.js";
 import { THEMES, chooseTheme, currentTheme, onThemeElsewhere } from "./theme.js";
 
 function languagePicker() {
+  const id = newId("language");
   return h(
-    "label",
+    "div",
     { class: "picker" },
-    h("span", { class: "visually-hidden" }, say("language")),
+    h("label", { for: id, class: "visually-hidden" }, say("language")),
     h(
       "select",
-      { onchange: (event) => chooseLanguage(event.target.value) },
+      { id, onchange: (event) => chooseLanguage(event.target.value) },
       Object.entries(LANGUAGES).map(([language, name]) =>
         h("option", { value: language, lang: language, selected: () => language === currentLanguage() }, name),
       ),

@@ -29,6 +29,7 @@ export function productPage({ params, signal }) {
 
   function draw(product) {
     let quantity = 1;
+    const focused = document.activeElement === heading;
     put(heading, product.name);
     put(
       page,
@@ -62,6 +63,8 @@ export function productPage({ params, signal }) {
         ),
       ),
     );
+    // Moving an element takes its focus away.
+    if (focused) heading.focus({ preventScroll: true });
   }
 
   load();

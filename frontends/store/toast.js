@@ -1,10 +1,9 @@
-/** A word in the corner about what was just done. It is announced, and it goes away by itself. */
+/** A word in the corner about what was just done. Screen readers say it, and it goes away by itself. */
 
-import { announce } from "../shared/announcer.js";
 import { h, put } from "../shared/dom.js";
 
 const SHOWN_MS = 5_000;
-const corner = h("div", { class: "toast-corner" });
+const corner = h("div", { class: "toast-corner", role: "status" });
 let timer;
 
 /** Where toasts appear; it must be on the page. */
@@ -13,7 +12,6 @@ export const toastCorner = () => corner;
 export function toast(sentence, ...actions) {
   clearTimeout(timer);
   put(corner, h("div", { class: "toast" }, h("p", {}, sentence), actions));
-  announce(sentence());
   timer = setTimeout(() => put(corner), SHOWN_MS);
 }
 

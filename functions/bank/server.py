@@ -17,8 +17,10 @@ from functions.bank.database import Database
 from functions.bank.history import History
 from functions.bank.keys import KeyFile
 from functions.bank.limits import (
+    CLIENT_PING_MILLISECONDS_MIN,
     CONCURRENT_CALLS_MAX,
     CONCURRENT_STREAMS_MAX,
+    KEEPALIVE_MILLISECONDS,
     MESSAGE_BYTES_MAX,
     METADATA_BYTES_MAX,
 )
@@ -50,6 +52,8 @@ class Server:
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),
                 ("grpc.max_concurrent_streams", CONCURRENT_STREAMS_MAX),
+                ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
+                ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_MILLISECONDS_MIN),
             ],
         )
         verifier = Verifier(keys)

@@ -20,9 +20,9 @@ class Batcher(Generic[Item, Outcome]):
 
     The first item runs at once, and what arrives meanwhile is the next batch. So a lone request pays nothing, and under
     load the cost of a commit is shared. gather_seconds_max is for where that is not enough: a batch is then held back
-    until half of the callers that were seen lately wait for it, for at most so long. run answers one outcome for each item, in
-    order; an outcome that is an exception is raised to that item's caller alone. An exception raised by run itself
-    reaches every caller of the batch. More than waiting_max items waiting raises Busy.
+    until half of the callers that were seen lately wait for it, for at most so long. run answers one outcome for each
+    item, in order; an outcome that is an exception is raised to that item's caller alone. An exception raised by run
+    itself reaches every caller of the batch. More than waiting_max items waiting raises Busy.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Batcher(Generic[Item, Outcome]):
         """
         clock = asyncio.get_running_loop().time
         until = clock() + self._gather_seconds_max
-        while len(self._waiting) < min(enough, self._batch_max) and clock() < until:
+        while len(self._waiting) < min(enough, self._batch_max) and clock() < until:  # noqa: ASYNC110 - it has an end
             await asyncio.sleep(GATHER_STEP_SECONDS)
 
     async def _settle(self, batch: list[tuple[Item, asyncio.Future[Outcome]]]) -> None:

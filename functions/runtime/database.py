@@ -82,7 +82,7 @@ def _away_is_unavailable() -> Iterator[None]:
         yield
     except PoolTimeoutError as error:
         raise Busy("all connections to the database are in use") from error
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise Unavailable("the database does not answer") from error
     except DBAPIError as error:
         state = str(getattr(error.orig, "sqlstate", None) or "")

@@ -16,7 +16,7 @@ from functions.domain.error import Unauthenticated
 from functions.domain.event import rfc3339
 from functions.runtime.bank import CALL_TIMEOUT_SECONDS, Bank, bank_errors
 from functions.runtime.card import proof_message
-from functions.statement.key_set import ALGORITHM, KeySet
+from functions.runtime.key_set import ALGORITHM, KeySet
 from protos.codebank.bank.v1 import bank_pb2
 
 ISSUER: Final = "codebank"

@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Final
 from urllib.parse import quote
 
 import asyncpg
+
+from local.engines.engine import EngineError, free_port, runs_with
 
 START_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 30.0
@@ -31,18 +32,6 @@ SETTINGS: Final = {
     "log_min_messages": "fatal",  # An error is its client's to tell, and may quote what the client sent.
     "log_line_prefix": "",
 }
-
-
-class EngineError(Exception):
-    """An engine cannot be started; the message says why, for the person at the terminal."""
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def binaries() -> Path:
@@ -200,13 +189,8 @@ class PostgreSQL:
             await asyncio.sleep(POLL_SECONDS)
 
     def _orphan(self) -> int | None:
-        with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
+        with contextlib.suppress(FileNotFoundError, ValueError, IndexError, ProcessLookupError):
             pid = int((self._data / "postmaster.pid").read_text().splitlines()[0])
-            command = Path(f"/proc/{pid}/cmdline")
-            if Path("/proc/self").exists():
-                # The id may have been given to another process since.
-                return pid if str(self._data).encode() in command.read_bytes().split(b"\0") else None
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 0)
-                return pid
+            os.kill(pid, 0)
+            return pid if runs_with(pid, str(self._data)) else None
         return None

@@ -2,12 +2,16 @@
 
 A partition's row holds its next offset, and appending locks that row until the commit: so offsets have no holes, and a
 reader that has seen offset n has seen everything before it. Readers sleep until LISTEN/NOTIFY wakes them.
+
+A group's members share a topic's partitions. A member lives as long as the session that holds its advisory lock: who is
+killed is missed at once. Each takes what is free up to its fair share, and gives up what it has beyond it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
@@ -17,7 +21,17 @@ from typing import Any, Final, Literal
 import asyncpg
 
 from functions.runtime.batch import Batcher
-from local.log.port import Delivered, Lag, LogUnavailable, Record, Topic, UnknownTopic
+from local.log.port import (
+    Delivered,
+    Forget,
+    GroupActive,
+    Lag,
+    LogUnavailable,
+    Record,
+    Topic,
+    UnknownTopic,
+    nothing_held,
+)
 
 APPEND_BATCH_MAX: Final = 500
 APPEND_WAITING_MAX: Final = 20_000
@@ -25,7 +39,11 @@ FETCH_RECORDS_MAX: Final = 100
 """Records of one partition in one fetch."""
 RECONNECT_SECONDS: Final = 0.2
 COMMAND_TIMEOUT_SECONDS: Final = 30.0
-CHANNEL: Final = "appended"
+APPENDED: Final = "appended"
+MEMBERS: Final = "members"
+MEMBERS_CHECK_SECONDS: Final = 2.0
+"""How soon the end of another member is noticed; who is alone in its group looks after nobody."""
+RETENTION_CHECK_SECONDS: Final = 60.0
 
 SCHEMA: Final = """
 create table if not exists topic (
@@ -57,6 +75,60 @@ create table if not exists group_offset (
     primary key ("group", topic, partition),
     foreign key (topic, partition) references partition
 );
+alter table group_offset add column if not exists owner bigint;
+create sequence if not exists member_id;
+create table if not exists member (
+    id bigint primary key,
+    "group" text not null,
+    topic text not null references topic
+);
+"""
+
+_LOCK_GROUP: Final = "select pg_advisory_xact_lock(1, hashtext($1 || ' ' || $2))"
+
+_END_DEAD: Final = """
+delete from member m where "group" = $1 and topic = $2 and not exists (
+    select from pg_locks
+    where locktype = 'advisory' and objsubid = 1 and granted
+        and database = (select oid from pg_database where datname = current_database())
+        and (classid::bigint << 32) | objid::bigint = m.id
+)
+"""
+
+_TAKE: Final = """
+with free as (
+    select partition from group_offset
+    where "group" = $1 and topic = $2
+        and (owner is null or owner not in (select id from member where "group" = $1 and topic = $2))
+    order by partition limit $4
+)
+update group_offset g set owner = $3 from free where "group" = $1 and topic = $2 and g.partition = free.partition
+returning g.partition, g.next_offset
+"""
+
+_GIVE: Final = """
+with given as (
+    update group_offset set owner = null
+    where "group" = $1 and topic = $2 and owner = $3 and partition = any($4::integer[])
+)
+select pg_notify('members', $1 || ' ' || $2)
+"""
+
+_REWIND: Final = """
+insert into group_offset ("group", topic, partition, next_offset)
+select $1, p.topic, p.partition, case
+    when $4::timestamptz is null then least(greatest($3, 0), p.next_offset)
+    else coalesce((
+        select min("offset") from record r
+        where r.topic = p.topic and r.partition = p.partition and r.timestamp >= $4
+    ), p.next_offset) end
+from partition p where p.topic = $2
+on conflict ("group", topic, partition) do update set next_offset = excluded.next_offset
+"""
+
+_EXPIRE: Final = """
+delete from record r using topic t
+where t.name = r.topic and t.retention is not null and r.timestamp < clock_timestamp() - t.retention
 """
 
 _APPEND: Final = """
@@ -94,14 +166,16 @@ order by r.partition, r."offset"
 """
 
 _COMMIT: Final = """
-insert into group_offset ("group", topic, partition, next_offset)
-select $1, $2, partition, next_offset from unnest($3::integer[], $4::bigint[]) as done(partition, next_offset)
-on conflict ("group", topic, partition)
-do update set next_offset = greatest(group_offset.next_offset, excluded.next_offset)
+update group_offset g set next_offset = greatest(g.next_offset, done.next_offset)
+from unnest($3::integer[], $4::bigint[]) as done(partition, next_offset)
+where g."group" = $1 and g.topic = $2 and g.partition = done.partition and g.owner = $5
 """
 
 _LAG: Final = """
-select coalesce(sum(p.next_offset - coalesce(g.next_offset, 0)), 0)
+select coalesce(sum(p.next_offset - greatest(
+    coalesce(g.next_offset, 0),
+    coalesce((select min("offset") from record r where r.topic = p.topic and r.partition = p.partition), p.next_offset)
+)), 0)
 from partition p left join group_offset g on g.topic = p.topic and g.partition = p.partition and g."group" = $1
 where p.topic = $2
 """
@@ -121,32 +195,36 @@ def _away_is_unavailable() -> Any:
         TimeoutError,
         asyncpg.PostgresConnectionError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
         asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError,
     ) as error:
         raise LogUnavailable(f"the log does not answer: {error}") from error
 
 
 class EmbeddedLog:
-    """A log in a PostgreSQL database of its own. Open it with open(); it serves one process."""
+    """A log in a PostgreSQL database of its own. Open it with open(), in as many processes as need it."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], url: str) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], url: str, retention_check_seconds: float) -> None:
         self._pool = pool
         self._url = url
         self._partitions: dict[str, int] = {}
         self._appenders: dict[str, Batcher[Record, tuple[int, int]]] = {}
         self._subscriptions: set[EmbeddedSubscription] = set()
-        self._listener = asyncio.create_task(self._listen())
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._expire(retention_check_seconds))]
         self._keyless = 0
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator[EmbeddedLog]:
+    async def open(
+        cls, url: str, *, retention_check_seconds: float = RETENTION_CHECK_SECONDS
+    ) -> AsyncIterator[EmbeddedLog]:
         """The log in the database at this address, made where it is not there yet."""
         async with asyncpg.create_pool(
             url, min_size=1, max_size=6, command_timeout=COMMAND_TIMEOUT_SECONDS, init=_init_connection
         ) as pool:
             await pool.execute(SCHEMA)
-            log = cls(pool, url)
+            log = cls(pool, url, retention_check_seconds)
             try:
                 yield log
             finally:
@@ -211,9 +289,9 @@ class EmbeddedLog:
         return self._partitions[topic]
 
     async def subscribe(
-        self, group: str, topic: str, initial_offset: Literal["earliest", "latest"]
+        self, group: str, topic: str, initial_offset: Literal["earliest", "latest"], forget: Forget = nothing_held
     ) -> EmbeddedSubscription:
-        """Reads all partitions for the group: on one machine, one process reads the log."""
+        """Joins the group; what its members read is shared out anew."""
         await self._partition_count(topic)
         with _away_is_unavailable():
             await self._pool.execute(
@@ -224,12 +302,33 @@ class EmbeddedLog:
                 topic,
                 initial_offset == "latest",
             )
-            rows = await self._pool.fetch(
-                'select partition, next_offset from group_offset where "group" = $1 and topic = $2', group, topic
-            )
-        subscription = EmbeddedSubscription(self, group, topic, {row["partition"]: row["next_offset"] for row in rows})
+            session = await asyncpg.connect(self._url, command_timeout=COMMAND_TIMEOUT_SECONDS)
+            try:
+                # It holds its lock before it is seen, so that nobody takes it for dead.
+                member = await session.fetchval("select nextval('member_id')")
+                await session.execute("select pg_advisory_lock($1)", member)
+                await session.execute("insert into member values ($1, $2, $3)", member, group, topic)
+                await session.execute("select pg_notify('members', $1)", f"{group} {topic}")
+            except BaseException:
+                session.terminate()
+                raise
+        subscription = EmbeddedSubscription(self, session, member, group, topic, forget)
         self._subscriptions.add(subscription)
         return subscription
+
+    async def rewind(self, group: str, topic: str, start: int | dt.datetime) -> int:
+        """Sets the group's offsets. Raises GroupActive while it has members."""
+        offset, moment = (start, None) if isinstance(start, int) else (0, start)
+        await self._partition_count(topic)
+        with _away_is_unavailable():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_LOCK_GROUP, group, topic)
+                await connection.execute(_END_DEAD, group, topic)
+                query = 'select exists (select from member where "group" = $1 and topic = $2)'
+                if await connection.fetchval(query, group, topic):
+                    raise GroupActive(f"the group {group} is being read; stop its members first")
+                await connection.execute(_REWIND, group, topic, offset, moment)
+        return (await self.lag(group, topic)).records
 
     async def lag(self, group: str, topic: str) -> Lag:
         """How far the group is behind."""
@@ -243,9 +342,12 @@ class EmbeddedLog:
             return int(await self._pool.fetchval(query, topic))
 
     async def close(self) -> None:
-        """Stops listening."""
-        self._listener.cancel()
-        await asyncio.wait([self._listener])
+        """Leaves all groups and stops listening."""
+        for subscription in tuple(self._subscriptions):
+            await subscription.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
 
     async def _fetch(self, topic: str, positions: Mapping[int, int]) -> list[Delivered]:
         with _away_is_unavailable():
@@ -265,9 +367,32 @@ class EmbeddedLog:
             for row in rows
         ]
 
-    async def _commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+    async def _commit(self, group: str, topic: str, offsets: Mapping[int, int], member: int) -> None:
         with _away_is_unavailable():
-            await self._pool.execute(_COMMIT, group, topic, list(offsets.keys()), list(offsets.values()))
+            await self._pool.execute(_COMMIT, group, topic, list(offsets.keys()), list(offsets.values()), member)
+
+    async def _share(self, group: str, topic: str, member: int, owned: Set[int]) -> tuple[dict[int, int], int, int]:
+        """Takes free partitions up to the member's fair share.
+
+        Answers what was taken, with offsets; how many of its own it has too many; and how many members there are.
+        """
+        count = await self._partition_count(topic)
+        with _away_is_unavailable():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_LOCK_GROUP, group, topic)
+                await connection.execute(_END_DEAD, group, topic)
+                query = 'select id from member where "group" = $1 and topic = $2 order by id'
+                members = [row["id"] for row in await connection.fetch(query, group, topic)]
+                if member not in members:
+                    raise LogUnavailable("the session of this member has ended")
+                each, rest = divmod(count, len(members))
+                missing = each + (members.index(member) < rest) - len(owned)
+                rows = await connection.fetch(_TAKE, group, topic, member, max(0, missing))
+        return {row["partition"]: row["next_offset"] for row in rows}, max(0, -missing), len(members)
+
+    async def _give(self, group: str, topic: str, member: int, partitions: Set[int]) -> None:
+        with _away_is_unavailable():
+            await self._pool.execute(_GIVE, group, topic, member, list(partitions))
 
     def _forget(self, subscription: EmbeddedSubscription) -> None:
         self._subscriptions.discard(subscription)
@@ -284,16 +409,29 @@ class EmbeddedLog:
         connection = await asyncpg.connect(self._url)
         connection.add_termination_listener(lambda _: lost.set())
         try:
-            await connection.add_listener(CHANNEL, self._notified)
-            self._notified(None, 0, CHANNEL, None)
+            await connection.add_listener(APPENDED, self._appended)
+            await connection.add_listener(MEMBERS, self._members_changed)
+            self._appended(None, 0, APPENDED, None)
             await lost.wait()
         finally:
             connection.terminate()
 
-    def _notified(self, connection: object, pid: int, channel: str, topic: object) -> None:
+    def _appended(self, connection: object, pid: int, channel: str, topic: object) -> None:
         for subscription in self._subscriptions:
             if topic is None or topic == subscription.topic:
                 subscription.wake()
+
+    def _members_changed(self, connection: object, pid: int, channel: str, group_and_topic: object) -> None:
+        for subscription in self._subscriptions:
+            if group_and_topic == f"{subscription.group} {subscription.topic}":
+                subscription.share_again()
+
+    async def _expire(self, interval_seconds: float) -> None:
+        """Removes what its topic keeps no longer."""
+        while True:
+            await asyncio.sleep(interval_seconds)
+            with contextlib.suppress(LogUnavailable), _away_is_unavailable():
+                await self._pool.execute(_EXPIRE)
 
 
 async def _init_connection(connection: asyncpg.Connection[Any]) -> None:
@@ -301,37 +439,78 @@ async def _init_connection(connection: asyncpg.Connection[Any]) -> None:
 
 
 class EmbeddedSubscription:
-    """A group's reader of one topic."""
+    """A member of a group. Its session lives as long as it does."""
 
-    def __init__(self, log: EmbeddedLog, group: str, topic: str, positions: dict[int, int]) -> None:
+    def __init__(
+        self, log: EmbeddedLog, session: asyncpg.Connection[Any], member: int, group: str, topic: str, forget: Forget
+    ) -> None:
         self.topic = topic
+        self.group = group
         self._log = log
-        self._group = group
-        self._positions = positions
-        self._appended = asyncio.Event()
-        self._appended.set()
+        self._session = session
+        self._member = member
+        self._forget = forget
+        self._positions: dict[int, int] = {}
+        self._members = 1
+        self._share_due = True
+        self._wakeup = asyncio.Event()
+        self._wakeup.set()
+        session.add_termination_listener(lambda _: self.share_again())
 
     async def poll(self, paused: Set[int]) -> Sequence[Delivered]:
         """The next records; sleeps while there are none."""
-        await self._appended.wait()
+        try:
+            async with asyncio.timeout(MEMBERS_CHECK_SECONDS if self._members > 1 else None):
+                await self._wakeup.wait()
+        except TimeoutError:
+            self._share_due = True
         # Cleared before the fetch: what is appended during it sets the event again.
-        self._appended.clear()
+        self._wakeup.clear()
+        if self._share_due:
+            await self._share()
         wanted = {partition: position for partition, position in self._positions.items() if partition not in paused}
         records = await self._log._fetch(self.topic, wanted) if wanted else []
         for delivered in records:
             self._positions[delivered.partition] = delivered.offset + 1
         if records:
-            self._appended.set()
+            self._wakeup.set()
         return records
 
     def wake(self) -> None:
         """Makes a waiting poll look again."""
-        self._appended.set()
+        self._wakeup.set()
+
+    def share_again(self) -> None:
+        """Makes the next poll look at who is in the group."""
+        self._share_due = True
+        self._wakeup.set()
+
+    async def _share(self) -> None:
+        self._share_due = False
+        taken, too_many, self._members = await self._log._share(
+            self.group, self.topic, self._member, self._positions.keys()
+        )
+        self._positions |= taken
+        if too_many:
+            surplus = set(sorted(self._positions)[-too_many:])
+            for partition in surplus:
+                del self._positions[partition]
+            # First this member lets go, then another may take.
+            self._forget(surplus)
+            await self._log._give(self.group, self.topic, self._member, surplus)
 
     async def commit(self, offsets: Mapping[int, int]) -> None:
-        """Stores the offsets that the group reads next."""
-        await self._log._commit(self._group, self.topic, offsets)
+        """Stores the offsets that the group reads next, of the partitions that are this member's."""
+        await self._log._commit(self.group, self.topic, offsets, self._member)
 
     async def close(self) -> None:
-        """Stops being woken."""
+        """Leaves the group, so that others take over at once."""
         self._log._forget(self)
+        with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await self._session.execute(
+                "with gone as (delete from member where id = $1) select pg_notify('members', $2)",
+                self._member,
+                f"{self.group} {self.topic}",
+            )
+            await self._session.close(timeout=1)
+        self._session.terminate()

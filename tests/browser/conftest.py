@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebError, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, WebError, sync_playwright
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,11 +28,15 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 360, "height": 740}
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 740}
 START_SECONDS_MAX = 30.0
 WAIT_MS_MAX = 20_000
 
+_SETTLED = """() => Promise.all([document.fonts.ready, ...Array.from(document.images, (image) => {
+  image.loading = "eager";
+  return image.decode().catch(() => null);
+})])"""
 _FAILED_REQUEST = re.compile(r"Failed to load resource: .*?(status of (\d{3})|net::(ERR_\w+))")
 
 
@@ -56,10 +60,9 @@ class Visitor:
     A request that fails is a complaint too, unless the test said that it would: by its status, or by its net error.
     """
 
-    def __init__(self, browser: Browser, artifacts: Path, name: str) -> None:
+    def __init__(self, browser: Browser, artifacts: Path) -> None:
         self._browser = browser
         self._artifacts = artifacts
-        self._name = name
         self._contexts: list[BrowserContext] = []
         self.complaints: list[str] = []
         self.expected: set[str] = set()
@@ -102,10 +105,11 @@ class Visitor:
         self.expected |= {str(failure) for failure in failures}
 
     def shoot(self, page: Page, name: str) -> None:
-        """Keeps a picture of the whole page."""
+        """Keeps a picture of the whole page, once its pictures and its font are there."""
+        page.evaluate(_SETTLED)
         folder = self._artifacts / "browser"
         folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{self._name}-{name}.png", full_page=True)
+        page.screenshot(path=folder / f"{name}.png", full_page=True)
 
     def leave(self) -> None:
         """Closes all that was opened."""
@@ -124,9 +128,9 @@ class Visitor:
 
 
 @pytest.fixture
-def visitor(browser: Browser, artifacts: Path, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+def visitor(browser: Browser, artifacts: Path) -> Iterator[Visitor]:
     """A visitor who must have nothing to complain about at the end."""
-    visitor = Visitor(browser, artifacts, re.sub(r"\W+", "-", request.node.name).strip("-"))
+    visitor = Visitor(browser, artifacts)
     yield visitor
     visitor.leave()
     assert visitor.complaints == []

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import random
 import re
+import secrets
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -27,7 +27,8 @@ SLUGS = ("chess-set", "ceramic-mug", "desk-lamp")
 
 def card_number(prefix: str = "4539", digits: int = 16) -> str:
     """A number that passes every check, and is nobody's."""
-    body = prefix + "".join(random.choices("0123456789", k=digits - len(prefix) - 1))
+    missing = digits - len(prefix) - 1
+    body = prefix + f"{secrets.randbelow(10**missing):0{missing}}"
     return body + luhn_check_digit(body)
 
 
@@ -81,7 +82,7 @@ class FakeServices:
         self.card: Json | None = None
         self.next_sign_ins: deque[Answer] = deque()
         self.statement_trouble: Answer | None = None
-        self.statement_polls = 0
+        self.statement_requests = 0
         self.unreachable = False
 
     def attach(self, context: BrowserContext) -> None:
@@ -121,6 +122,7 @@ class FakeServices:
             order["status"] = status
 
     def _handle(self, route: Route) -> None:
+        self.statement_requests += urlsplit(route.request.url).path == "/api/statement"
         if self.unreachable:
             route.abort("connectionrefused")
             return
@@ -162,7 +164,7 @@ class FakeServices:
         return ok({"items": found[start:end], "next": str(end) if len(found) > end else None})
 
     def _place(self, route: Route, request: Request) -> Answer | None:
-        body: Json = request.post_data_json
+        body: Json = json.loads(request.post_data or "{}")
         key = request.headers["idempotency-key"]
         self.order_requests.append(body)
         self.order_keys.append(key)
@@ -207,7 +209,7 @@ class FakeServices:
             return 204, {}, {}
         if self.next_sign_ins:
             return self.next_sign_ins.popleft()
-        self.sign_in(request.post_data_json["number"][-4:])
+        self.sign_in(json.loads(request.post_data or "{}")["number"][-4:])
         expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=15)
         return ok({"token": "t", "expires_at": expires_at.isoformat(), "card": self.card}, 201)
 
@@ -218,7 +220,6 @@ class FakeServices:
             return self.statement_trouble
         if "text/csv" in request.headers["accept"]:
             return self._csv(query)
-        self.statement_polls += "from" not in query and "to" not in query
         start, limit = int(query.get("after", 0)), int(query.get("limit", 100))
         found = [
             (position, entry)

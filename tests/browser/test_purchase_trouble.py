@@ -67,8 +67,9 @@ def test_a_double_click_pays_once(page: Page, services: FakeServices) -> None:
 
 def test_enter_pressed_again_and_again_pays_once(page: Page, services: FakeServices) -> None:
     fill_card(page, some_card())
+    page.get_by_label("CVV").focus()
     for _ in range(4):
-        page.get_by_label("CVV").press("Enter")
+        page.keyboard.press("Enter")
     expect_paid_once(page, services)
     assert len(services.order_keys) == 1
 
@@ -80,8 +81,8 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_key(
     services.next_orders.append(lose_the_answer(services))
     fill_card(page, some_card())
     pay(page)
-    expect(page.get_by_text("Still waiting for the bank. Nothing is charged twice.")).to_be_visible()
     expect_paid_once(page, services)
+    expect(page.get_by_role("status").filter(has_text="Still waiting for the bank.")).to_be_attached()
     assert len(services.order_keys) == 2
 
 
@@ -111,10 +112,6 @@ def test_when_no_answer_comes_at_all_the_shopper_can_pay_again_and_is_charged_on
 
 def test_a_reload_while_paying_keeps_the_key(page: Page, services: FakeServices) -> None:
     card = some_card()
-
-    def never(route: Route, body: Json) -> None:
-        services.placed(key_of(route), body)
-        page.evaluate("document.documentElement.dataset.sent = ''")
 
     held: list[Route] = []
 

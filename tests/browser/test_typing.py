@@ -100,6 +100,7 @@ def test_every_mistake_is_said_next_to_its_field_and_the_first_is_focused(page: 
 def test_a_click_right_after_a_mistake_still_counts(page: Page) -> None:
     """What is said on leaving a field must not push away the button that is being pressed."""
     page.get_by_label("Valid until").press_sequentially("1320")
+    page.locator("button[type=submit]").scroll_into_view_if_needed()
     button = page.locator("button[type=submit]").bounding_box()
     assert button is not None
     page.mouse.move(button["x"] + 20, button["y"] + button["height"] - 4)
@@ -122,7 +123,7 @@ def test_a_mistake_is_said_on_leaving_but_not_while_typing(page: Page) -> None:
 def test_mistakes_follow_the_language_without_losing_what_was_typed(page: Page) -> None:
     page.get_by_label("Card number").fill("4111")
     pay(page)
-    page.get_by_label("Language").select_option("pt-BR")
+    page.get_by_role("combobox", name="Language").select_option("pt-BR")
     expect(page.get_by_label("Número do cartão")).to_have_value("4111")
     expect(problem_of(page, "Número do cartão")).to_have_text("O número do cartão tem de 13 a 19 dígitos.")
     expect(problem_of(page, "Nome no cartão")).to_have_text("Preencha este campo.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.cloudevent import record_of_request, request_of_record, with_attributes
+from local.cloudevent import NotACloudEvent, record_of_request, request_of_record, with_attributes
 from local.log.port import Delivered, Record
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -38,3 +40,68 @@ def test_a_record_that_is_no_event_becomes_one_of_the_platform_s_type() -> None:
         b"ce-source": b"/apis/source#t",
     }
     assert body == b"raw"
+
+
+EVENT = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "subject": "café", "partitionkey": "k"}
+
+
+def structured_request(event: object) -> Record:
+    headers = [(b"content-type", b"application/cloudevents+json; charset=utf-8")]
+    return record_of_request(headers, json.dumps(event).encode())
+
+
+@pytest.mark.parametrize(
+    ("member", "content_type", "data"),
+    [
+        ({"data": {"a": "é"}}, "application/json", '{"a": "é"}'.encode()),
+        ({"data": "text", "datacontenttype": "text/plain"}, "text/plain", b"text"),
+        ({"data_base64": "AP8=", "datacontenttype": "image/png"}, "image/png", b"\x00\xff"),
+        ({}, "application/json", b""),
+    ],
+)
+def test_an_event_in_one_piece_is_the_same_event_in_binary_mode(
+    member: dict[str, object], content_type: str, data: bytes
+) -> None:
+    record = structured_request(EVENT | member)
+    headers = dict(record.headers)
+    assert (record.key, record.value) == (b"k", data)
+    assert headers["ce_subject"] == "café".encode()
+    assert headers["content-type"] == content_type.encode()
+
+
+@pytest.mark.parametrize("data", [b'{"a": 1}', b"{not json", b"", b"\xff"])
+def test_a_record_in_one_piece_is_posted_as_the_event_that_was_sent(data: bytes) -> None:
+    headers = [(b"ce-" + name.encode(), value.encode()) for name, value in EVENT.items() if name != "subject"]
+    headers.append((b"content-type", b"application/json"))
+    record = record_of_request(headers, data, structured=True)
+    assert dict(record.headers) == {"content-type": b"application/cloudevents+json"}
+    posted, body = request_of_record(Delivered(record, "t", 0, 0, NOW), "/source")
+    assert sorted(posted) == sorted(headers)
+    assert body == data
+
+
+@pytest.mark.parametrize("event", [[], {**EVENT, "id": None}, {**EVENT, "Bad": 1}, {**EVENT, "x": {}}, {"data": 1}])
+def test_what_is_not_an_event_in_one_piece_is_refused(event: object) -> None:
+    with pytest.raises(NotACloudEvent):
+        structured_request(event)
+
+
+@pytest.mark.parametrize(
+    ("headers", "content_type"),
+    [
+        ((), None),
+        ((("content-type", b"text/plain"),), b"text/plain"),
+        ((("ce_id", b"\xff"),), None),
+        ((("content-type", b"application/cloudevents+json"),), b"application/cloudevents+json"),
+    ],
+)
+def test_a_record_that_is_no_event_gets_the_platforms_attributes(
+    headers: tuple[tuple[str, bytes], ...], content_type: bytes | None
+) -> None:
+    delivered = Delivered(Record(b"raw", None, headers), "topic", 3, 7, NOW)
+    posted, body = request_of_record(delivered, "/apis/v1/namespaces/codebank/kafkasources/post")
+    assert body == b"raw"
+    assert dict(posted)[b"ce-type"] == b"dev.knative.kafka.event"
+    assert dict(posted)[b"ce-id"] == b"partition:3/offset:7"
+    assert dict(posted)[b"ce-source"] == b"/apis/v1/namespaces/codebank/kafkasources/post#topic"
+    assert dict(posted).get(b"content-type") == content_type

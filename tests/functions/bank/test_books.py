@@ -31,10 +31,8 @@ async def refused(desk: Desk, statement: str, *fragments: str) -> None:
 
 async def snapshot(desk: Desk) -> list[object]:
     """All that the ledger holds."""
-    found = []
-    for table in ("accounts", "cards", "transactions", "entries", "idempotency_keys"):
-        found.append([row["t"] for row in await desk.fetch(f"select t::text from {table} t order by 1")])
-    return list(found)
+    tables = ("accounts", "cards", "transactions", "entries", "idempotency_keys")
+    return [[row["t"] for row in await desk.fetch(f"select t::text from {table} t order by 1")] for table in tables]
 
 
 @pytest.fixture

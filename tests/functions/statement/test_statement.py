@@ -23,8 +23,8 @@ from functions.domain.event import rfc3339
 from functions.runtime.bank import Bank
 from functions.runtime.cursor import cursor_of
 from functions.runtime.database import Database
+from functions.runtime.key_set import ASKED_SECONDS_MIN, KEPT_SECONDS_MAX, KeySet
 from functions.statement.entries import Entries, Entry
-from functions.statement.key_set import ASKED_SECONDS_MIN, KEPT_SECONDS_MAX, KeySet
 from local.engines.engine import free_port
 from tests.functions.events import event_of
 from tests.functions.fake_bank import FakeBank, FakeCard, new_card_number

@@ -62,28 +62,44 @@ class _DeclineCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeclineCo
     DESCRIPTOR: _descriptor.EnumDescriptor
     DECLINE_CODE_UNSPECIFIED: _DeclineCode.ValueType  # 0
     DECLINE_CODE_INSUFFICIENT_FUNDS: _DeclineCode.ValueType  # 1
+    """The amount is more than the card has left."""
     DECLINE_CODE_UNKNOWN_CARD: _DeclineCode.ValueType  # 2
+    """The bank has no card of this number."""
     DECLINE_CODE_INCORRECT_CVC: _DeclineCode.ValueType  # 3
+    """The CVV or the expiry is not the card's. Wrong guesses are counted."""
     DECLINE_CODE_EXPIRED_CARD: _DeclineCode.ValueType  # 4
+    """The card's last month has ended (UTC)."""
     DECLINE_CODE_CARD_BLOCKED: _DeclineCode.ValueType  # 5
+    """The bank has blocked the card; its holder must ask the bank."""
     DECLINE_CODE_CARD_LOCKED: _DeclineCode.ValueType  # 6
+    """Too many wrong CVVs: the card is locked for a while, for right ones too."""
     DECLINE_CODE_CURRENCY_MISMATCH: _DeclineCode.ValueType  # 7
+    """The card is kept in another currency than the payment's."""
 
 class DeclineCode(_DeclineCode, metaclass=_DeclineCodeEnumTypeWrapper): ...
 
 DECLINE_CODE_UNSPECIFIED: DeclineCode.ValueType  # 0
 DECLINE_CODE_INSUFFICIENT_FUNDS: DeclineCode.ValueType  # 1
+"""The amount is more than the card has left."""
 DECLINE_CODE_UNKNOWN_CARD: DeclineCode.ValueType  # 2
+"""The bank has no card of this number."""
 DECLINE_CODE_INCORRECT_CVC: DeclineCode.ValueType  # 3
+"""The CVV or the expiry is not the card's. Wrong guesses are counted."""
 DECLINE_CODE_EXPIRED_CARD: DeclineCode.ValueType  # 4
+"""The card's last month has ended (UTC)."""
 DECLINE_CODE_CARD_BLOCKED: DeclineCode.ValueType  # 5
+"""The bank has blocked the card; its holder must ask the bank."""
 DECLINE_CODE_CARD_LOCKED: DeclineCode.ValueType  # 6
+"""Too many wrong CVVs: the card is locked for a while, for right ones too."""
 DECLINE_CODE_CURRENCY_MISMATCH: DeclineCode.ValueType  # 7
+"""The card is kept in another currency than the payment's."""
 Global___DeclineCode: _TypeAlias = DeclineCode  # noqa: Y015
 
 @_typing.final
 class CardProof(_message.Message):
-    """What a shopper reads off the card. The bank keeps a keyed fingerprint and the last four digits of the number."""
+    """What a shopper reads off the card. The bank keeps a keyed fingerprint and the last four digits of the number. The
+    name is not compared: people write it in many ways.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -244,10 +260,14 @@ class PayRequest(_message.Message):
     idempotency_key: _builtins.str
     """1 to 255 characters of printable ASCII, chosen by the merchant, one for each payment that is meant."""
     amount_minor: _builtins.int
+    """1 to 10^12."""
     currency: _builtins.str
     store: _builtins.str
+    """At most 255 characters, none of them a control character. Card numbers in it are masked."""
     description: _builtins.str
+    """At most 1000 characters, none of them a control character. Card numbers in it are masked."""
     order_id: _builtins.str
+    """At most 64 characters of printable ASCII without spaces."""
     @_builtins.property
     def card(self) -> Global___CardProof: ...
     def __init__(

@@ -28,10 +28,19 @@ if _version_not_supported:
 class BankStub:
     """Cards, payments and refunds. Amounts are integers of minor units (cents) of an ISO 4217 currency; times are UTC.
 
-    Errors use the standard codes with google.rpc error details: INVALID_ARGUMENT (BadRequest names the fields),
-    UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND, ALREADY_EXISTS (an idempotency key under other parameters),
-    FAILED_PRECONDITION, RESOURCE_EXHAUSTED (RetryInfo says when), UNAVAILABLE (nothing was done, or it is not known:
-    repeat under the same key). A declined payment is an answer, not an error.
+    Callers give a token of the bank as metadata, `authorization: Bearer …`; its role says which methods are theirs.
+    A call whose deadline passes before it is committed is not applied. A declined payment is an answer, not an error.
+    Errors use the standard codes with google.rpc error details:
+
+    INVALID_ARGUMENT      BadRequest names each field and what is wrong with it; repeating it changes nothing
+    UNAUTHENTICATED       no token, or not one of this bank's; at SignIn: not a card of this bank, as it is written
+    PERMISSION_DENIED     the token's role may not call this
+    NOT_FOUND             also for what belongs to another merchant
+    ALREADY_EXISTS        the idempotency key stands for another request
+    FAILED_PRECONDITION   ErrorInfo says why: IDEMPOTENCY_KEY_CANCELLED, NOT_REFUNDABLE
+    RESOURCE_EXHAUSTED    too much at once, or the card is locked after wrong CVVs; RetryInfo says for how long
+    UNAVAILABLE           nothing was done, or it is not known: repeat it under the same key
+    DEADLINE_EXCEEDED     not applied where the bank says so; where the client's own clock does, not known
     """
 
     def __init__(self, channel):
@@ -100,72 +109,90 @@ class BankStub:
 class BankServicer:
     """Cards, payments and refunds. Amounts are integers of minor units (cents) of an ISO 4217 currency; times are UTC.
 
-    Errors use the standard codes with google.rpc error details: INVALID_ARGUMENT (BadRequest names the fields),
-    UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND, ALREADY_EXISTS (an idempotency key under other parameters),
-    FAILED_PRECONDITION, RESOURCE_EXHAUSTED (RetryInfo says when), UNAVAILABLE (nothing was done, or it is not known:
-    repeat under the same key). A declined payment is an answer, not an error.
+    Callers give a token of the bank as metadata, `authorization: Bearer …`; its role says which methods are theirs.
+    A call whose deadline passes before it is committed is not applied. A declined payment is an answer, not an error.
+    Errors use the standard codes with google.rpc error details:
+
+    INVALID_ARGUMENT      BadRequest names each field and what is wrong with it; repeating it changes nothing
+    UNAUTHENTICATED       no token, or not one of this bank's; at SignIn: not a card of this bank, as it is written
+    PERMISSION_DENIED     the token's role may not call this
+    NOT_FOUND             also for what belongs to another merchant
+    ALREADY_EXISTS        the idempotency key stands for another request
+    FAILED_PRECONDITION   ErrorInfo says why: IDEMPOTENCY_KEY_CANCELLED, NOT_REFUNDABLE
+    RESOURCE_EXHAUSTED    too much at once, or the card is locked after wrong CVVs; RetryInfo says for how long
+    UNAVAILABLE           nothing was done, or it is not known: repeat it under the same key
+    DEADLINE_EXCEEDED     not applied where the bank says so; where the client's own clock does, not known
     """
 
     def Pay(self, request, context):
-        """Charges a card once per (merchant, idempotency_key): a repeat is given the first answer.
+        """For merchants. Charges a card once per (merchant, idempotency_key): a repeat is given the first answer, as it was
+        then. Another request under the key is ALREADY_EXISTS; expiry and CVV are no part of that comparison.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Refund(self, request, context):
-        """Gives back all or part of an approved payment, once per (merchant, idempotency_key); never more than was paid.
+        """For merchants. Gives back all or part of an approved payment of theirs, once per (merchant, idempotency_key); never
+        more than was paid.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Cancel(self, request, context):
-        """Settles the fate of a key: answers what was decided under it, or fences it so that a later Pay with it is refused.
+        """For merchants. Settles the fate of a key: answers what was decided under it, or fences it so that a later Pay or
+        Refund with it is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTransaction(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """For merchants, of their own; for operators, of all.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTransactions(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """For merchants, of their own; for operators, of all. Newest first.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def IssueCard(self, request, context):
-        """Makes a card; the only answer that ever holds its number and CVV.
+        """For operators. Makes a card; the only answer that ever holds its number and CVV.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BlockCard(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """For operators. Its payments are declined until it is unblocked; its holder can still sign in.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnblockCard(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """For operators.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetCardLimit(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """For operators. A limit below what the card owes already is FAILED_PRECONDITION.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SignIn(self, request, context):
-        """Proves the possession of a card and answers with a short-lived token bound to it.
+        """For anybody who can reach the bank. Proves the possession of a card and answers with a short-lived token bound to
+        it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,10 +274,19 @@ def add_BankServicer_to_server(servicer, server):
 class Bank:
     """Cards, payments and refunds. Amounts are integers of minor units (cents) of an ISO 4217 currency; times are UTC.
 
-    Errors use the standard codes with google.rpc error details: INVALID_ARGUMENT (BadRequest names the fields),
-    UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND, ALREADY_EXISTS (an idempotency key under other parameters),
-    FAILED_PRECONDITION, RESOURCE_EXHAUSTED (RetryInfo says when), UNAVAILABLE (nothing was done, or it is not known:
-    repeat under the same key). A declined payment is an answer, not an error.
+    Callers give a token of the bank as metadata, `authorization: Bearer …`; its role says which methods are theirs.
+    A call whose deadline passes before it is committed is not applied. A declined payment is an answer, not an error.
+    Errors use the standard codes with google.rpc error details:
+
+    INVALID_ARGUMENT      BadRequest names each field and what is wrong with it; repeating it changes nothing
+    UNAUTHENTICATED       no token, or not one of this bank's; at SignIn: not a card of this bank, as it is written
+    PERMISSION_DENIED     the token's role may not call this
+    NOT_FOUND             also for what belongs to another merchant
+    ALREADY_EXISTS        the idempotency key stands for another request
+    FAILED_PRECONDITION   ErrorInfo says why: IDEMPOTENCY_KEY_CANCELLED, NOT_REFUNDABLE
+    RESOURCE_EXHAUSTED    too much at once, or the card is locked after wrong CVVs; RetryInfo says for how long
+    UNAVAILABLE           nothing was done, or it is not known: repeat it under the same key
+    DEADLINE_EXCEEDED     not applied where the bank says so; where the client's own clock does, not known
     """
 
     @staticmethod

@@ -29,10 +29,19 @@ GRPC_VERSION: str
 class BankStub:
     """Cards, payments and refunds. Amounts are integers of minor units (cents) of an ISO 4217 currency; times are UTC.
 
-    Errors use the standard codes with google.rpc error details: INVALID_ARGUMENT (BadRequest names the fields),
-    UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND, ALREADY_EXISTS (an idempotency key under other parameters),
-    FAILED_PRECONDITION, RESOURCE_EXHAUSTED (RetryInfo says when), UNAVAILABLE (nothing was done, or it is not known:
-    repeat under the same key). A declined payment is an answer, not an error.
+    Callers give a token of the bank as metadata, `authorization: Bearer …`; its role says which methods are theirs.
+    A call whose deadline passes before it is committed is not applied. A declined payment is an answer, not an error.
+    Errors use the standard codes with google.rpc error details:
+
+      INVALID_ARGUMENT      BadRequest names each field and what is wrong with it; repeating it changes nothing
+      UNAUTHENTICATED       no token, or not one of this bank's; at SignIn: not a card of this bank, as it is written
+      PERMISSION_DENIED     the token's role may not call this
+      NOT_FOUND             also for what belongs to another merchant
+      ALREADY_EXISTS        the idempotency key stands for another request
+      FAILED_PRECONDITION   ErrorInfo says why: IDEMPOTENCY_KEY_CANCELLED, NOT_REFUNDABLE
+      RESOURCE_EXHAUSTED    too much at once, or the card is locked after wrong CVVs; RetryInfo says for how long
+      UNAVAILABLE           nothing was done, or it is not known: repeat it under the same key
+      DEADLINE_EXCEEDED     not applied where the bank says so; where the client's own clock does, not known
     """
 
     @_typing.overload
@@ -40,20 +49,33 @@ class BankStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BankAsyncStub: ...
     Pay: _grpc.UnaryUnaryMultiCallable[_bank_pb2.PayRequest, _bank_pb2.Transaction]
-    """Charges a card once per (merchant, idempotency_key): a repeat is given the first answer."""
+    """For merchants. Charges a card once per (merchant, idempotency_key): a repeat is given the first answer, as it was
+    then. Another request under the key is ALREADY_EXISTS; expiry and CVV are no part of that comparison.
+    """
     Refund: _grpc.UnaryUnaryMultiCallable[_bank_pb2.RefundRequest, _bank_pb2.Transaction]
-    """Gives back all or part of an approved payment, once per (merchant, idempotency_key); never more than was paid."""
+    """For merchants. Gives back all or part of an approved payment of theirs, once per (merchant, idempotency_key); never
+    more than was paid.
+    """
     Cancel: _grpc.UnaryUnaryMultiCallable[_bank_pb2.CancelRequest, _bank_pb2.CancelResponse]
-    """Settles the fate of a key: answers what was decided under it, or fences it so that a later Pay with it is refused."""
+    """For merchants. Settles the fate of a key: answers what was decided under it, or fences it so that a later Pay or
+    Refund with it is refused.
+    """
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_bank_pb2.GetTransactionRequest, _bank_pb2.Transaction]
+    """For merchants, of their own; for operators, of all."""
     ListTransactions: _grpc.UnaryUnaryMultiCallable[_bank_pb2.ListTransactionsRequest, _bank_pb2.ListTransactionsResponse]
+    """For merchants, of their own; for operators, of all. Newest first."""
     IssueCard: _grpc.UnaryUnaryMultiCallable[_bank_pb2.IssueCardRequest, _bank_pb2.IssuedCard]
-    """Makes a card; the only answer that ever holds its number and CVV."""
+    """For operators. Makes a card; the only answer that ever holds its number and CVV."""
     BlockCard: _grpc.UnaryUnaryMultiCallable[_bank_pb2.BlockCardRequest, _bank_pb2.Card]
+    """For operators. Its payments are declined until it is unblocked; its holder can still sign in."""
     UnblockCard: _grpc.UnaryUnaryMultiCallable[_bank_pb2.UnblockCardRequest, _bank_pb2.Card]
+    """For operators."""
     SetCardLimit: _grpc.UnaryUnaryMultiCallable[_bank_pb2.SetCardLimitRequest, _bank_pb2.Card]
+    """For operators. A limit below what the card owes already is FAILED_PRECONDITION."""
     SignIn: _grpc.UnaryUnaryMultiCallable[_bank_pb2.SignInRequest, _bank_pb2.Session]
-    """Proves the possession of a card and answers with a short-lived token bound to it."""
+    """For anybody who can reach the bank. Proves the possession of a card and answers with a short-lived token bound to
+    it.
+    """
     GetJsonWebKeySet: _grpc.UnaryUnaryMultiCallable[_bank_pb2.GetJsonWebKeySetRequest, _bank_pb2.JsonWebKeySet]
     """The public keys (RFC 7517) that verify the tokens of SignIn."""
 
@@ -61,38 +83,69 @@ class BankStub:
 class BankAsyncStub(BankStub):
     """Cards, payments and refunds. Amounts are integers of minor units (cents) of an ISO 4217 currency; times are UTC.
 
-    Errors use the standard codes with google.rpc error details: INVALID_ARGUMENT (BadRequest names the fields),
-    UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND, ALREADY_EXISTS (an idempotency key under other parameters),
-    FAILED_PRECONDITION, RESOURCE_EXHAUSTED (RetryInfo says when), UNAVAILABLE (nothing was done, or it is not known:
-    repeat under the same key). A declined payment is an answer, not an error.
+    Callers give a token of the bank as metadata, `authorization: Bearer …`; its role says which methods are theirs.
+    A call whose deadline passes before it is committed is not applied. A declined payment is an answer, not an error.
+    Errors use the standard codes with google.rpc error details:
+
+      INVALID_ARGUMENT      BadRequest names each field and what is wrong with it; repeating it changes nothing
+      UNAUTHENTICATED       no token, or not one of this bank's; at SignIn: not a card of this bank, as it is written
+      PERMISSION_DENIED     the token's role may not call this
+      NOT_FOUND             also for what belongs to another merchant
+      ALREADY_EXISTS        the idempotency key stands for another request
+      FAILED_PRECONDITION   ErrorInfo says why: IDEMPOTENCY_KEY_CANCELLED, NOT_REFUNDABLE
+      RESOURCE_EXHAUSTED    too much at once, or the card is locked after wrong CVVs; RetryInfo says for how long
+      UNAVAILABLE           nothing was done, or it is not known: repeat it under the same key
+      DEADLINE_EXCEEDED     not applied where the bank says so; where the client's own clock does, not known
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Pay: _aio.UnaryUnaryMultiCallable[_bank_pb2.PayRequest, _bank_pb2.Transaction]  # type: ignore[assignment]
-    """Charges a card once per (merchant, idempotency_key): a repeat is given the first answer."""
+    """For merchants. Charges a card once per (merchant, idempotency_key): a repeat is given the first answer, as it was
+    then. Another request under the key is ALREADY_EXISTS; expiry and CVV are no part of that comparison.
+    """
     Refund: _aio.UnaryUnaryMultiCallable[_bank_pb2.RefundRequest, _bank_pb2.Transaction]  # type: ignore[assignment]
-    """Gives back all or part of an approved payment, once per (merchant, idempotency_key); never more than was paid."""
+    """For merchants. Gives back all or part of an approved payment of theirs, once per (merchant, idempotency_key); never
+    more than was paid.
+    """
     Cancel: _aio.UnaryUnaryMultiCallable[_bank_pb2.CancelRequest, _bank_pb2.CancelResponse]  # type: ignore[assignment]
-    """Settles the fate of a key: answers what was decided under it, or fences it so that a later Pay with it is refused."""
+    """For merchants. Settles the fate of a key: answers what was decided under it, or fences it so that a later Pay or
+    Refund with it is refused.
+    """
     GetTransaction: _aio.UnaryUnaryMultiCallable[_bank_pb2.GetTransactionRequest, _bank_pb2.Transaction]  # type: ignore[assignment]
+    """For merchants, of their own; for operators, of all."""
     ListTransactions: _aio.UnaryUnaryMultiCallable[_bank_pb2.ListTransactionsRequest, _bank_pb2.ListTransactionsResponse]  # type: ignore[assignment]
+    """For merchants, of their own; for operators, of all. Newest first."""
     IssueCard: _aio.UnaryUnaryMultiCallable[_bank_pb2.IssueCardRequest, _bank_pb2.IssuedCard]  # type: ignore[assignment]
-    """Makes a card; the only answer that ever holds its number and CVV."""
+    """For operators. Makes a card; the only answer that ever holds its number and CVV."""
     BlockCard: _aio.UnaryUnaryMultiCallable[_bank_pb2.BlockCardRequest, _bank_pb2.Card]  # type: ignore[assignment]
+    """For operators. Its payments are declined until it is unblocked; its holder can still sign in."""
     UnblockCard: _aio.UnaryUnaryMultiCallable[_bank_pb2.UnblockCardRequest, _bank_pb2.Card]  # type: ignore[assignment]
+    """For operators."""
     SetCardLimit: _aio.UnaryUnaryMultiCallable[_bank_pb2.SetCardLimitRequest, _bank_pb2.Card]  # type: ignore[assignment]
+    """For operators. A limit below what the card owes already is FAILED_PRECONDITION."""
     SignIn: _aio.UnaryUnaryMultiCallable[_bank_pb2.SignInRequest, _bank_pb2.Session]  # type: ignore[assignment]
-    """Proves the possession of a card and answers with a short-lived token bound to it."""
+    """For anybody who can reach the bank. Proves the possession of a card and answers with a short-lived token bound to
+    it.
+    """
     GetJsonWebKeySet: _aio.UnaryUnaryMultiCallable[_bank_pb2.GetJsonWebKeySetRequest, _bank_pb2.JsonWebKeySet]  # type: ignore[assignment]
     """The public keys (RFC 7517) that verify the tokens of SignIn."""
 
 class BankServicer(metaclass=_abc_1.ABCMeta):
     """Cards, payments and refunds. Amounts are integers of minor units (cents) of an ISO 4217 currency; times are UTC.
 
-    Errors use the standard codes with google.rpc error details: INVALID_ARGUMENT (BadRequest names the fields),
-    UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND, ALREADY_EXISTS (an idempotency key under other parameters),
-    FAILED_PRECONDITION, RESOURCE_EXHAUSTED (RetryInfo says when), UNAVAILABLE (nothing was done, or it is not known:
-    repeat under the same key). A declined payment is an answer, not an error.
+    Callers give a token of the bank as metadata, `authorization: Bearer …`; its role says which methods are theirs.
+    A call whose deadline passes before it is committed is not applied. A declined payment is an answer, not an error.
+    Errors use the standard codes with google.rpc error details:
+
+      INVALID_ARGUMENT      BadRequest names each field and what is wrong with it; repeating it changes nothing
+      UNAUTHENTICATED       no token, or not one of this bank's; at SignIn: not a card of this bank, as it is written
+      PERMISSION_DENIED     the token's role may not call this
+      NOT_FOUND             also for what belongs to another merchant
+      ALREADY_EXISTS        the idempotency key stands for another request
+      FAILED_PRECONDITION   ErrorInfo says why: IDEMPOTENCY_KEY_CANCELLED, NOT_REFUNDABLE
+      RESOURCE_EXHAUSTED    too much at once, or the card is locked after wrong CVVs; RetryInfo says for how long
+      UNAVAILABLE           nothing was done, or it is not known: repeat it under the same key
+      DEADLINE_EXCEEDED     not applied where the bank says so; where the client's own clock does, not known
     """
 
     @_abc_1.abstractmethod
@@ -101,7 +154,9 @@ class BankServicer(metaclass=_abc_1.ABCMeta):
         request: _bank_pb2.PayRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_bank_pb2.Transaction, _abc.Awaitable[_bank_pb2.Transaction]]:
-        """Charges a card once per (merchant, idempotency_key): a repeat is given the first answer."""
+        """For merchants. Charges a card once per (merchant, idempotency_key): a repeat is given the first answer, as it was
+        then. Another request under the key is ALREADY_EXISTS; expiry and CVV are no part of that comparison.
+        """
 
     @_abc_1.abstractmethod
     def Refund(
@@ -109,7 +164,9 @@ class BankServicer(metaclass=_abc_1.ABCMeta):
         request: _bank_pb2.RefundRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_bank_pb2.Transaction, _abc.Awaitable[_bank_pb2.Transaction]]:
-        """Gives back all or part of an approved payment, once per (merchant, idempotency_key); never more than was paid."""
+        """For merchants. Gives back all or part of an approved payment of theirs, once per (merchant, idempotency_key); never
+        more than was paid.
+        """
 
     @_abc_1.abstractmethod
     def Cancel(
@@ -117,21 +174,25 @@ class BankServicer(metaclass=_abc_1.ABCMeta):
         request: _bank_pb2.CancelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_bank_pb2.CancelResponse, _abc.Awaitable[_bank_pb2.CancelResponse]]:
-        """Settles the fate of a key: answers what was decided under it, or fences it so that a later Pay with it is refused."""
+        """For merchants. Settles the fate of a key: answers what was decided under it, or fences it so that a later Pay or
+        Refund with it is refused.
+        """
 
     @_abc_1.abstractmethod
     def GetTransaction(
         self,
         request: _bank_pb2.GetTransactionRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_bank_pb2.Transaction, _abc.Awaitable[_bank_pb2.Transaction]]: ...
+    ) -> _typing.Union[_bank_pb2.Transaction, _abc.Awaitable[_bank_pb2.Transaction]]:
+        """For merchants, of their own; for operators, of all."""
 
     @_abc_1.abstractmethod
     def ListTransactions(
         self,
         request: _bank_pb2.ListTransactionsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_bank_pb2.ListTransactionsResponse, _abc.Awaitable[_bank_pb2.ListTransactionsResponse]]: ...
+    ) -> _typing.Union[_bank_pb2.ListTransactionsResponse, _abc.Awaitable[_bank_pb2.ListTransactionsResponse]]:
+        """For merchants, of their own; for operators, of all. Newest first."""
 
     @_abc_1.abstractmethod
     def IssueCard(
@@ -139,28 +200,31 @@ class BankServicer(metaclass=_abc_1.ABCMeta):
         request: _bank_pb2.IssueCardRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_bank_pb2.IssuedCard, _abc.Awaitable[_bank_pb2.IssuedCard]]:
-        """Makes a card; the only answer that ever holds its number and CVV."""
+        """For operators. Makes a card; the only answer that ever holds its number and CVV."""
 
     @_abc_1.abstractmethod
     def BlockCard(
         self,
         request: _bank_pb2.BlockCardRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_bank_pb2.Card, _abc.Awaitable[_bank_pb2.Card]]: ...
+    ) -> _typing.Union[_bank_pb2.Card, _abc.Awaitable[_bank_pb2.Card]]:
+        """For operators. Its payments are declined until it is unblocked; its holder can still sign in."""
 
     @_abc_1.abstractmethod
     def UnblockCard(
         self,
         request: _bank_pb2.UnblockCardRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_bank_pb2.Card, _abc.Awaitable[_bank_pb2.Card]]: ...
+    ) -> _typing.Union[_bank_pb2.Card, _abc.Awaitable[_bank_pb2.Card]]:
+        """For operators."""
 
     @_abc_1.abstractmethod
     def SetCardLimit(
         self,
         request: _bank_pb2.SetCardLimitRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_bank_pb2.Card, _abc.Awaitable[_bank_pb2.Card]]: ...
+    ) -> _typing.Union[_bank_pb2.Card, _abc.Awaitable[_bank_pb2.Card]]:
+        """For operators. A limit below what the card owes already is FAILED_PRECONDITION."""
 
     @_abc_1.abstractmethod
     def SignIn(
@@ -168,7 +232,9 @@ class BankServicer(metaclass=_abc_1.ABCMeta):
         request: _bank_pb2.SignInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_bank_pb2.Session, _abc.Awaitable[_bank_pb2.Session]]:
-        """Proves the possession of a card and answers with a short-lived token bound to it."""
+        """For anybody who can reach the bank. Proves the possession of a card and answers with a short-lived token bound to
+        it.
+        """
 
     @_abc_1.abstractmethod
     def GetJsonWebKeySet(

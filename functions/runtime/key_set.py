@@ -1,4 +1,4 @@
-"""The bank's public keys, which verify the tokens of cardholders: kept, and asked for again when one is missing."""
+"""The bank's public keys, which verify the tokens it signs: kept, and asked for again when one is missing."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""operations: what could not be delivered, and whether the books agree."""
