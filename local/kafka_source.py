@@ -277,7 +277,7 @@ class _Reader:
         while lane.waiting:
             was_full = lane.is_full
             delivered = lane.waiting.popleft()
-            if was_full:
+            if was_full and not lane.is_full:
                 subscription.wake()
             await self._source.deliver(delivered)
             was_full = lane.is_full

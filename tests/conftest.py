@@ -37,7 +37,8 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]
     """A server for the whole session, tended by a loop in a thread of its own, so that any kind of test can use it."""
     folder = tmp_path_factory.mktemp("postgresql")
     log = (folder / "log").open("w", buffering=1)
-    server = PostgreSQL(folder, lambda line: print(line, file=log))
+    # Hundreds of databases that nobody keeps: what is tested here is not what survives a power cut.
+    server = PostgreSQL(folder, lambda line: print(line, file=log), settings={"fsync": "off"})
     with start_blocking_portal() as portal:
         portal.call(server.start)
         yield server

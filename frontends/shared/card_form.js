@@ -127,9 +127,13 @@ export class CardForm {
   fieldOf(pointer) {
     const name = pointer.split("/").at(-1);
     return (
-      { number: this.number, name: this.name, cvv: this.cvv, expiration_month: this.expiry, expiration_year: this.expiry }[
-        name
-      ] ?? null
+      {
+        number: this.number,
+        name: this.name,
+        cvv: this.cvv,
+        expiration_month: this.expiry,
+        expiration_year: this.expiry,
+      }[name] ?? null
     );
   }
 

@@ -61,7 +61,11 @@ export function putFrame({ home, navigation, foot }) {
   put(
     document.body,
     h("a", { class: "skip", href: "#main", onclick: skip }, say("skip")),
-    h("header", { class: "head" }, h("div", { class: "width head-row" }, home, h("nav", { "aria-label": say("navigation") }, navigation))),
+    h(
+      "header",
+      { class: "head" },
+      h("div", { class: "width head-row" }, home, h("nav", { "aria-label": say("navigation") }, navigation)),
+    ),
     main,
     h(
       "footer",
@@ -71,7 +75,12 @@ export function putFrame({ home, navigation, foot }) {
         "div",
         { class: "width foot-row" },
         h("div", { class: "foot-words" }, foot, h("p", {}, say("no_card_network"))),
-        h("div", { class: "preferences", role: "group", "aria-label": say("preferences") }, languagePicker(), themePicker()),
+        h(
+          "div",
+          { class: "preferences", role: "group", "aria-label": say("preferences") },
+          languagePicker(),
+          themePicker(),
+        ),
       ),
     ),
     announcer(),

@@ -17,7 +17,7 @@ const addressOf = (parameters) => `/api/statement?${new URLSearchParams(paramete
 export async function entriesOf({ after, from, to }, signal) {
   const bounds = { ...(from && { from }), ...(to && { to }) };
   const entries = [];
-  for (let cursor = after; ; ) {
+  for (let cursor = after; ;) {
     const parameters = { limit: PAGE_ENTRIES, ...bounds, ...(cursor && { after: cursor }) };
     const page = await fetchJson("GET", addressOf(parameters), { signal });
     entries.push(...page.entries);
@@ -29,7 +29,7 @@ export async function entriesOf({ after, from, to }, signal) {
 /** The whole statement as one CSV file: further parts, which the Link header names, without their header line. */
 export async function csvFile(signal) {
   const parts = [];
-  for (let address = "/api/statement"; address; ) {
+  for (let address = "/api/statement"; address;) {
     const response = await send("GET", address, { headers: { Accept: "text/csv" }, signal });
     const text = await response.text();
     parts.push(parts.length ? text.slice(text.indexOf("\n") + 1) : text);

@@ -90,9 +90,21 @@ async function open({ focus }) {
       showSignIn(notice("info", say("session_expired_title"), say("session_expired")), { focus });
       return;
     }
-    const retry = h("button", { class: "button button-quiet", type: "button", onclick: () => open({ focus: true }) }, say("try_again"));
+    const retry = h(
+      "button",
+      { class: "button button-quiet", type: "button", onclick: () => open({ focus: true }) },
+      say("try_again"),
+    );
     const words = say(error.status ? "unavailable" : "no_answer");
-    put(entrance, h("div", { class: "width opening" }, h("h1", { class: "visually-hidden" }, say("statement")), notice("bad", say("first_load_failed"), words, retry)));
+    put(
+      entrance,
+      h(
+        "div",
+        { class: "width opening" },
+        h("h1", { class: "visually-hidden" }, say("statement")),
+        notice("bad", say("first_load_failed"), words, retry),
+      ),
+    );
   }
 }
 

@@ -9,7 +9,9 @@ const TILES = 16;
 
 const dayOf = (moment) => {
   const date = new Date(moment);
-  return [date.getFullYear(), date.getMonth() + 1, date.getDate()].map((part) => String(part).padStart(2, "0")).join("-");
+  return [date.getFullYear(), date.getMonth() + 1, date.getDate()]
+    .map((part) => String(part).padStart(2, "0"))
+    .join("-");
 };
 
 /** A number from 0 to TILES - 1 that is always the same for a store, so that its tile is. */
@@ -79,7 +81,12 @@ export class Ledger {
     const found = this.days.get(day);
     if (found) return found;
     const list = h("ul", { class: "entries" });
-    const section = h("section", { class: "day", "data-day": day }, h("h3", {}, () => dayName(moment)), list);
+    const section = h(
+      "section",
+      { class: "day", "data-day": day },
+      h("h3", {}, () => dayName(moment)),
+      list,
+    );
     const next = [...this.element.children].find((child) => child.dataset.day < day);
     this.element.insertBefore(section, next ?? null);
     this.days.set(day, list);
@@ -117,7 +124,9 @@ function entryElement(entry, fresh, findPayment) {
         { class: "entry-store" },
         h("span", { class: "visually-hidden" }, say(refund ? "refund_from" : "payment_to", { store: entry.store })),
         h("span", { "aria-hidden": "true" }, entry.store),
-        refund ? h("span", { class: "entry-badge", "aria-hidden": "true" }, icon("refund"), h("span", {}, say("refund"))) : null,
+        refund
+          ? h("span", { class: "entry-badge", "aria-hidden": "true" }, icon("refund"), h("span", {}, say("refund")))
+          : null,
       ),
       entry.description ? h("p", { class: "entry-description" }, entry.description) : null,
       h(

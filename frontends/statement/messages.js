@@ -6,7 +6,8 @@ export const messages = {
     foot: "The statement of your codebank card: each purchase, seconds after it happens.",
 
     sign_in_title: "See what your card does",
-    sign_in_lead: "Sign in with the card itself. There is no password to forget, and the session ends after a quarter of an hour.",
+    sign_in_lead:
+      "Sign in with the card itself. There is no password to forget, and the session ends after a quarter of an hour.",
     sign_in: "Sign in",
     signing_in: "Signing in…",
     your_card: "Your card",
@@ -60,7 +61,8 @@ export const messages = {
     foot: "O extrato do seu cartão codebank: cada compra, segundos depois de feita.",
 
     sign_in_title: "Veja o que seu cartão faz",
-    sign_in_lead: "Entre com o próprio cartão. Não há senha para esquecer, e a sessão termina depois de um quarto de hora.",
+    sign_in_lead:
+      "Entre com o próprio cartão. Não há senha para esquecer, e a sessão termina depois de um quarto de hora.",
     sign_in: "Entrar",
     signing_in: "Entrando…",
     your_card: "Seu cartão",

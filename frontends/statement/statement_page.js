@@ -50,7 +50,12 @@ export class StatementPage {
     this.pill = h("button", { type: "button", class: "pill", hidden: true, onclick: () => this.toTop() });
     const brand = BRAND_NAMES[this.card.brand] ?? "";
     const tool = (name, label, onclick) =>
-      h("button", { type: "button", class: "button button-quiet tool", onclick }, icon(name), h("span", {}, say(label)));
+      h(
+        "button",
+        { type: "button", class: "button button-quiet tool", onclick },
+        icon(name),
+        h("span", {}, say(label)),
+      );
     this.element = h(
       "div",
       { class: "width statement" },
@@ -61,7 +66,12 @@ export class StatementPage {
           "div",
           {},
           this.heading,
-          h("p", { class: "statement-card" }, icon("card"), h("span", {}, say("card_line", { brand, last4: this.card.last4 }))),
+          h(
+            "p",
+            { class: "statement-card" },
+            icon("card"),
+            h("span", {}, say("card_line", { brand, last4: this.card.last4 })),
+          ),
           this.state,
         ),
         this.month,
@@ -160,7 +170,11 @@ export class StatementPage {
 
   drawState({ at, trouble }) {
     const time = () => dateTime(at, { timeStyle: "medium" });
-    put(this.state, h("span", { class: trouble ? "dot dot-off" : "dot", "aria-hidden": "true" }), h("span", {}, say("up_to_date", { time })));
+    put(
+      this.state,
+      h("span", { class: trouble ? "dot dot-off" : "dot", "aria-hidden": "true" }),
+      h("span", {}, say("up_to_date", { time })),
+    );
     if (trouble === this.shownTrouble) return;
     this.shownTrouble = trouble;
     put(this.trouble, trouble && notice("offline", say(`${trouble}_since`, { time }), say("offline_lead")));

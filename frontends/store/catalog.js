@@ -51,7 +51,10 @@ export function catalogPage({ query, signal }) {
 
   function draw() {
     put(grid, shown.items.map(tile));
-    put(count, shown.items.length || shown.q === null ? say("found", { count: shown.items.length }) : say("found_none"));
+    put(
+      count,
+      shown.items.length || shown.q === null ? say("found", { count: shown.items.length }) : say("found_none"),
+    );
     put(
       after,
       shown.next && h("button", { class: "button button-quiet", type: "button", onclick: more }, say("more")),
@@ -163,7 +166,12 @@ export function catalogPage({ query, signal }) {
 }
 
 const skeleton = () =>
-  h("li", { class: "tile skeleton", "aria-hidden": "true" }, h("span", { class: "picture" }), h("span", { class: "bar" }));
+  h(
+    "li",
+    { class: "tile skeleton", "aria-hidden": "true" },
+    h("span", { class: "picture" }),
+    h("span", { class: "bar" }),
+  );
 
 function tile(product, index) {
   return h(

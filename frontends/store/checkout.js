@@ -196,7 +196,10 @@ function filledPage({ signal }) {
       announce(t("check_marked"));
       return;
     }
-    put(outcome, notice("bad", say("refused_title"), null, ...homeless.map((error) => h("span", {}, itemMistake(error, lines)))));
+    put(
+      outcome,
+      notice("bad", say("refused_title"), null, ...homeless.map((error) => h("span", {}, itemMistake(error, lines)))),
+    );
     if (homeless.length === errors.length) outcome.focus();
   }
 

@@ -17,7 +17,8 @@ export async function refreshCart(signal) {
     cart.lines().map(async (line) => {
       try {
         const product = await fetchJson("GET", `/api/products/${encodeURIComponent(line.product_id)}`, { signal });
-        if (product.price_minor !== line.price_minor || product.currency !== line.currency) changed.push({ line, product });
+        if (product.price_minor !== line.price_minor || product.currency !== line.currency)
+          changed.push({ line, product });
         cart.update(product);
       } catch (error) {
         if (error.status !== 404) throw error;

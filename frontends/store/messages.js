@@ -68,9 +68,11 @@ export const messages = {
     order_taken: "Your order was taken.",
     see_order: "See the order",
     no_answer_title: "The bank's answer did not arrive",
-    no_answer_lead: "We don't know yet whether the payment went through. Pay again with the same card: it is the same payment, and is charged at most once.",
+    no_answer_lead:
+      "We don't know yet whether the payment went through. Pay again with the same card: it is the same payment, and is charged at most once.",
     conflict_title: "This purchase was sent before with other details",
-    conflict_lead: "From here we can't tell how it ended. Look at your statement; if it isn't there, start a new payment.",
+    conflict_lead:
+      "From here we can't tell how it ended. Look at your statement; if it isn't there, start a new payment.",
     new_payment: "Start a new payment",
     new_payment_said: "A new payment begins. Check your card and pay.",
     busy_title: "Too much at once",
@@ -100,7 +102,8 @@ export const messages = {
     order_missing_lead: "Check the address of this page. An order is only found by its whole link.",
     order_failed: "The order can't be shown",
     order_pending: "Your payment is being decided",
-    order_pending_lead: "The bank has not answered yet. This page follows the order; you can also close it and come back. Nothing is charged twice.",
+    order_pending_lead:
+      "The bank has not answered yet. This page follows the order; you can also close it and come back. Nothing is charged twice.",
     order_approved: "Thank you, it's yours",
     order_approved_lead: "The payment of {amount} was approved.",
     order_declined: "The payment was declined",
@@ -194,9 +197,11 @@ export const messages = {
     order_taken: "Seu pedido foi recebido.",
     see_order: "Ver o pedido",
     no_answer_title: "A resposta do banco não chegou",
-    no_answer_lead: "Ainda não sabemos se o pagamento foi feito. Pague de novo com o mesmo cartão: é o mesmo pagamento, cobrado no máximo uma vez.",
+    no_answer_lead:
+      "Ainda não sabemos se o pagamento foi feito. Pague de novo com o mesmo cartão: é o mesmo pagamento, cobrado no máximo uma vez.",
     conflict_title: "Esta compra já foi enviada com outros dados",
-    conflict_lead: "Daqui não dá para saber como terminou. Veja seu extrato; se não estiver lá, comece um novo pagamento.",
+    conflict_lead:
+      "Daqui não dá para saber como terminou. Veja seu extrato; se não estiver lá, comece um novo pagamento.",
     new_payment: "Começar um novo pagamento",
     new_payment_said: "Um novo pagamento começa. Confira o cartão e pague.",
     busy_title: "Muita coisa ao mesmo tempo",
@@ -216,7 +221,8 @@ export const messages = {
     incorrect_cvc: "O CVV, ou o mês e o ano, não são deste cartão. As tentativas são contadas.",
     expired_card: "O banco diz que este cartão está vencido.",
     card_blocked: "Este cartão está bloqueado. Use outro ou fale com o banco.",
-    card_locked: "Depois de muitos CVVs errados, o banco travou este cartão por um tempo. Tente mais tarde ou use outro cartão.",
+    card_locked:
+      "Depois de muitos CVVs errados, o banco travou este cartão por um tempo. Tente mais tarde ou use outro cartão.",
     currency_mismatch: "Este cartão paga em outra moeda.",
     declined_other: "O banco deu o motivo “{code}”.",
 
@@ -226,7 +232,8 @@ export const messages = {
     order_missing_lead: "Confira o endereço desta página. Um pedido só é encontrado pelo link completo.",
     order_failed: "Não foi possível mostrar o pedido",
     order_pending: "Seu pagamento está sendo decidido",
-    order_pending_lead: "O banco ainda não respondeu. Esta página acompanha o pedido; você também pode fechá-la e voltar depois. Nada é cobrado duas vezes.",
+    order_pending_lead:
+      "O banco ainda não respondeu. Esta página acompanha o pedido; você também pode fechá-la e voltar depois. Nada é cobrado duas vezes.",
     order_approved: "Obrigado, é seu",
     order_approved_lead: "O pagamento de {amount} foi aprovado.",
     order_declined: "O pagamento foi recusado",

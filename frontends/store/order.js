@@ -106,7 +106,10 @@ export function orderPage({ params, signal, handed }) {
           return;
         }
         if (status === null) {
-          put(page, failure("order_failed", error, () => navigate(location.pathname, { replace: true })));
+          put(
+            page,
+            failure("order_failed", error, () => navigate(location.pathname, { replace: true })),
+          );
           return;
         }
         put(state, say("order_unreachable"));
@@ -129,7 +132,12 @@ function receiptOf(order) {
   const brand = order.card && (BRAND_NAMES[order.card.brand] ?? "");
   const facts = [
     ["order_number", h("code", {}, order.id)],
-    ["ordered_at", h("time", { datetime: order.created_at }, () => dateTime(order.created_at, { dateStyle: "long", timeStyle: "short" }))],
+    [
+      "ordered_at",
+      h("time", { datetime: order.created_at }, () =>
+        dateTime(order.created_at, { dateStyle: "long", timeStyle: "short" }),
+      ),
+    ],
     order.card?.last4 && ["paid_with", h("span", {}, say("card_ending", { brand, last4: order.card.last4 }))],
     order.transaction_id && ["transaction", h("code", {}, order.transaction_id)],
   ];
@@ -145,7 +153,11 @@ function receiptOf(order) {
             "span",
             {},
             h("span", { class: "receipt-name" }, item.name),
-            h("span", { class: "receipt-each" }, say("times", { quantity: item.quantity, price: price(item.price_minor, order.currency) })),
+            h(
+              "span",
+              { class: "receipt-each" },
+              say("times", { quantity: item.quantity, price: price(item.price_minor, order.currency) }),
+            ),
           ),
           h("span", {}, price(item.price_minor * item.quantity, order.currency)),
         ),

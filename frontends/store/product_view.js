@@ -45,7 +45,12 @@ export function quantityPicker({ name, quantity, onchange }) {
   const step = (label, change, sign) =>
     h(
       "button",
-      { type: "button", class: "quantity-step", "aria-label": say(label, { name }), onclick: () => set(quantity + change) },
+      {
+        type: "button",
+        class: "quantity-step",
+        "aria-label": say(label, { name }),
+        onclick: () => set(quantity + change),
+      },
       icon(sign),
     );
   const fewer = step("fewer_of", -1, "minus");
@@ -66,7 +71,13 @@ export function quantityPicker({ name, quantity, onchange }) {
   }
 
   follow();
-  return h("div", { class: "quantity", role: "group", "aria-label": say("quantity_of", { name }) }, fewer, input, another);
+  return h(
+    "div",
+    { class: "quantity", role: "group", "aria-label": say("quantity_of", { name }) },
+    fewer,
+    input,
+    another,
+  );
 }
 
 /** Adds to the cart and says so. */

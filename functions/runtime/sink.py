@@ -6,10 +6,9 @@ import json
 from dataclasses import replace
 from typing import Final, Protocol
 
-import httpx
-
 from functions.domain.error import Invalid, Unavailable
 from functions.runtime import settings
+from functions.runtime.endpoint import Endpoint, EndpointAway
 from functions.runtime.event import Event, binary_request
 
 SEND_TIMEOUT_SECONDS: Final = 10.0
@@ -27,11 +26,8 @@ class HttpSink:
     """A sink by HTTP, in binary mode; only its 2xx counts as taken."""
 
     def __init__(self, url: str, extensions: dict[str, str] | None = None) -> None:
-        self._url = url
         self._extensions = extensions or {}
-        self._client = httpx.AsyncClient(
-            timeout=SEND_TIMEOUT_SECONDS, limits=httpx.Limits(max_connections=CONNECTIONS_MAX), trust_env=False
-        )
+        self._endpoint = Endpoint(url, connections_max=CONNECTIONS_MAX, timeout_seconds=SEND_TIMEOUT_SECONDS)
 
     @classmethod
     def bound(cls) -> HttpSink:
@@ -44,17 +40,17 @@ class HttpSink:
         event = replace(event, extensions=event.extensions | self._extensions)
         headers, body = binary_request(event)
         try:
-            response = await self._client.post(self._url, headers=headers, content=body)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"the sink does not answer: {type(error).__name__}") from error
-        if 400 <= response.status_code < 500 and response.status_code not in (404, 408, 409, 429):
-            raise Invalid(f"the sink refused the event: {response.status_code}")
-        if not response.is_success:
-            raise Unavailable(f"the sink answered {response.status_code}")
+            status = await self._endpoint.post(headers, body)
+        except EndpointAway as error:
+            raise Unavailable(f"the sink does not answer: {error}") from error
+        if 400 <= status < 500 and status not in (404, 408, 409, 429):
+            raise Invalid(f"the sink refused the event: {status}")
+        if not 200 <= status < 300:
+            raise Unavailable(f"the sink answered {status}")
 
     async def close(self) -> None:
         """Ends the connections."""
-        await self._client.aclose()
+        await self._endpoint.close()
 
 
 class MemorySink:

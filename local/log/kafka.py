@@ -49,6 +49,7 @@ APPEND_MILLISECONDS_MAX: Final = 8_000
 REQUEST_MILLISECONDS_MAX: Final = 5_000
 COMMIT_SECONDS_MAX: Final = 10.0
 RETRY_SECONDS: Final = 0.05
+ADMIN_RETRY_SECONDS: Final = 0.3
 FETCH_WAIT_MILLISECONDS: Final = 500
 """How long a broker holds a fetch that finds nothing: the price of being idle, and the wait of a resumed partition."""
 SESSION_MILLISECONDS: Final = 6_000
@@ -102,9 +103,7 @@ class KafkaLog:
     async def open(cls, address: KafkaAddress) -> AsyncIterator[KafkaLog]:
         """The log at this address. Raises LogUnavailable where no broker answers."""
         with _away_is_unavailable():
-            admin = await asyncio.to_thread(
-                lambda: KafkaAdminClient(**address.options(), request_timeout_ms=REQUEST_MILLISECONDS_MAX)
-            )
+            admin = await asyncio.to_thread(_admin, address)
             producer = await asyncio.to_thread(
                 lambda: KafkaProducer(
                     **address.options(),
@@ -240,7 +239,7 @@ class KafkaLog:
         """Leaves all groups and ends the connections."""
         await asyncio.gather(*(subscription.close() for subscription in tuple(self._subscriptions)))
         await self._in_thread(lambda: self._producer.close(timeout=CLOSE_MILLISECONDS_MAX / 1000))
-        await self._in_thread(self._admin.close)
+        await self._loop.run_in_executor(self._administration, self._close_admin)
         self._administration.shutdown(wait=False, cancel_futures=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -257,7 +256,17 @@ class KafkaLog:
                 except refused.RetriableError:
                     if self._loop.time() > deadline:
                         raise
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(ADMIN_RETRY_SECONDS)
+                await self._loop.run_in_executor(self._administration, self._renew_admin)
+
+    def _close_admin(self) -> None:
+        self._admin.close()
+
+    def _renew_admin(self) -> None:
+        """A new client: the old one asks for ever the broker that once coordinated a group, also when another does."""
+        old, self._admin = self._admin, _admin(self._address)
+        with contextlib.suppress(refused.KafkaError, RuntimeError):  # What is left of its connections is of no use.
+            old.close()
 
     def _count(self, topic: str) -> int:
         described = self._admin.describe_topics([topic])
@@ -285,6 +294,10 @@ class KafkaLog:
         self._admin.alter_group_offsets(
             group, {place: OffsetAndMetadata(start.offset, "", -1) for place, start in starts.items()}
         )
+
+
+def _admin(address: KafkaAddress) -> KafkaAdminClient:
+    return KafkaAdminClient(**address.options(), request_timeout_ms=REQUEST_MILLISECONDS_MAX)
 
 
 def _raise_where_active(group: str, error: type[Exception]) -> None:

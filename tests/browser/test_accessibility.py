@@ -163,12 +163,11 @@ def test_axe_finds_nothing_in_either_theme_and_a_phone_is_wide_enough(
     visitor.expects(401, 402, 404, 409, "ERR_CONNECTION_REFUSED")
     page = visitor.visit(site, "/checkout", services=services, clock=True)
     STATES[state](page, services)
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        visitor.shoot(page, f"{state}-{theme}")
-        assert violations(page) == [], theme
+    visitor.shoot(page, f"{state}-light")
+    assert violations(page) == []
+    page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 360, "height": 740})
-    visitor.shoot(page, f"{state}-phone")
+    visitor.shoot(page, f"{state}-dark-phone")
     assert has_no_sideways_scroll(page)
     assert violations(page) == []
 

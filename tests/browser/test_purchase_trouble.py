@@ -13,14 +13,28 @@ from tests.browser.hands import fill_card, go_to_checkout, pay, problem_of
 
 pytestmark = pytest.mark.browser
 
+STEP_MS = 500
+STEPS_MAX = 60
+
 Order = Callable[[Route, Json], Answer | None]
 
 
 @pytest.fixture
 def page(visitor: Visitor, site: str, services: FakeServices) -> Page:
-    page = visitor.visit(site, services=services)
+    """The checkout. Time stands still, so that what is asked for again is, when the test lets time pass."""
+    page = visitor.visit(site, services=services, clock=True)
     go_to_checkout(page)
     return page
+
+
+def wait_until_sent(page: Page, services: FakeServices, times: int) -> None:
+    """Lets time pass until the purchase was sent so many times."""
+    for _ in range(STEPS_MAX):
+        if len(services.order_keys) == times:
+            return
+        page.clock.run_for(STEP_MS)
+        page.evaluate("0")  # What the page has sent meanwhile is answered now.
+    raise AssertionError(f"the purchase was sent {len(services.order_keys)} times, not {times}")
 
 
 def storage_of(page: Page) -> str:
@@ -81,6 +95,7 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_key(
     services.next_orders.append(lose_the_answer(services))
     fill_card(page, some_card())
     pay(page)
+    wait_until_sent(page, services, 2)
     expect_paid_once(page, services)
     expect(page.get_by_role("status").filter(has_text="Still waiting for the bank.")).to_be_attached()
     assert len(services.order_keys) == 2
@@ -94,6 +109,7 @@ def test_an_answer_of_something_in_between_is_no_answer(
     services.next_orders.append(refuse(status))
     fill_card(page, some_card())
     pay(page)
+    wait_until_sent(page, services, 2)
     expect_paid_once(page, services)
 
 
@@ -104,6 +120,7 @@ def test_when_no_answer_comes_at_all_the_shopper_can_pay_again_and_is_charged_on
     services.next_orders.extend([lose_the_answer(services)] * 3)
     fill_card(page, some_card())
     pay(page)
+    wait_until_sent(page, services, 3)
     expect(page.get_by_role("alert")).to_contain_text("We don't know yet whether the payment went through.")
     assert len(services.order_keys) == 3
     pay(page)
@@ -178,6 +195,7 @@ def test_another_cart_is_another_purchase_and_the_doubt_is_told(
     services.next_orders.extend([lose_the_answer(services)] * 3)
     fill_card(page, some_card())
     pay(page)
+    wait_until_sent(page, services, 3)
     expect(page.get_by_role("alert")).to_be_visible()
     page.get_by_role("link", name="Change the cart").click()
     page.get_by_role("button", name="One more: Ceramic mug").click()
@@ -310,6 +328,7 @@ def test_neither_number_nor_cvv_is_kept_anywhere(visitor: Visitor, page: Page, s
     services.next_orders.extend([lose_the_answer(services)] * 3)
     fill_card(page, card)
     pay(page)
+    wait_until_sent(page, services, 3)
     expect(page.get_by_role("alert")).to_be_visible()
     kept = storage_of(page)
     pay(page)

@@ -3,7 +3,7 @@
 Real gRPC clients in this process drive a real bank process on a real PostgreSQL with fsync on. Beside it stand, in the
 same run and on the same machine, a bare grpc.aio echo of the same messages and the database's own commit. The servers
 are measured in short slices, one after the other and again, so that whatever else the machine does falls on all alike.
-After each measurement all books are audited.
+After each measurement all books are audited. --million compares a ledger of 1,000 transactions with one of 1,000,000.
 """
 
 from __future__ import annotations
@@ -46,7 +46,12 @@ CARDS: Final = 10_000
 CHANNELS: Final = 4
 SLICE_SECONDS: Final = 1.5
 WARM_SECONDS: Final = 1.0
+THOUSAND: Final = 1_000
 MILLION: Final = 1_000_000
+FILL_ROWS: Final = 20_000
+NO_SINK: Final = "http://127.0.0.1:9/"
+"""A sink that nobody serves: events stay in the outbox, but for a try every few seconds."""
+
 EXPIRY: Final = Expiry(2039, 12)
 
 METHOD: Final = f"/{pb.DESCRIPTOR.services_by_name['Bank'].full_name}/Pay"
@@ -120,6 +125,15 @@ def requests(cards: Sequence[pb.CardProof]) -> Iterator[pb.PayRequest]:
             description="a payment of the benchmark",
             order_id=f"{run}-{number}",
         )
+
+
+@dataclass(frozen=True)
+class Served:
+    """A bank on a database (none: the echo), the cards that pay there, and its sink."""
+
+    url: str | None
+    cards: list[pb.CardProof]
+    sink: str = NO_SINK
 
 
 @dataclass
@@ -200,14 +214,14 @@ class Bench:
             log.close()
 
     @asynccontextmanager
-    async def bank(self, url: str, **environment: str) -> AsyncIterator[int]:
+    async def bank(self, url: str, *, sink: str) -> AsyncIterator[int]:
         """A bank process on the database; answers its port."""
         port = free_port()
-        environment |= {
+        environment = {
             "BANK_DATABASE_URL": url,
             "BANK_KEYS_FILE": str(self.keys_file),
+            "K_SINK": sink,
             "HOST": "127.0.0.1",
-            "K_SINK": f"http://127.0.0.1:{free_port()}",
             "PORT": str(port),
         }
         async with self.process("functions.bank.bank", **environment):
@@ -257,50 +271,138 @@ async def commits(url: str, connections: int, seconds: float) -> Measured:
     return measured
 
 
+@asynccontextmanager
+async def serving(bench: Bench, servers: dict[str, Served]) -> AsyncIterator[dict[str, Target]]:
+    """The servers, each with its client, for as long as the block runs."""
+    async with AsyncExitStack() as stack:
+        ports = {}
+        for name, served in servers.items():
+            if served.url is None:
+                ports[name] = free_port()
+                await stack.enter_async_context(bench.process("tests.load.echo", str(ports[name])))
+            else:
+                ports[name] = await stack.enter_async_context(bench.bank(served.url, sink=served.sink))
+        # Clients come after all processes: gRPC's threads and forks do not go together well.
+        targets = {name: Target(ports[name], requests(served.cards), bench.token) for name, served in servers.items()}
+        for target in targets.values():
+            stack.push_async_callback(target.close)
+            await target.ready()
+        yield targets
+
+
+async def compare(
+    bench: Bench, callers: int, slices: int, servers: dict[str, Served], targets: dict[str, Target]
+) -> list[float]:
+    """Measures the targets in turn, prints a row for each and audits the books; answers the rates."""
+    results = await measure(targets, callers, slices)
+    for name, measured in results.items():
+        print(measured.row(f"{name}, {callers} callers"))
+    for name in targets:
+        url = servers[name].url
+        if url is not None:
+            print(f"    {name}: {await bench.audited(url)}")
+    return [measured.per_second for measured in results.values()]
+
+
 HEADING: Final = f"{'':<34}{'per second':>10}{'p50 ms':>10}{'p99 ms':>10}"
 
 
 async def quick(bench: Bench, slices: int) -> None:
-    """The table of 1, 16 and 64 callers: echo, many cards, one hot card."""
-    url = await bench.database("many")
-    hot_url = await bench.database("hot")
-    commit_url = await bench.postgresql.ensure_database("commit", "bench")
+    """The table of 1, 16 and 64 callers: echo, many cards, one hot card; then what publishing the events costs."""
     many, hot = bench.cards(CARDS), bench.cards(1)
-    print(HEADING)
+    commit_url = await bench.postgresql.ensure_database("commit", "bench")
     for connections in (1, 16):
         print(
-            (await commits(commit_url, connections, SLICE_SECONDS * 2)).row(
-                f"commit of a row, {connections} connections"
-            )
+            (await commits(commit_url, connections, SLICE_SECONDS * 2)).row(f"commit of a row, {connections} at once")
         )
-    for callers in CALLERS:
-        async with AsyncExitStack() as stack:
-            echo_port = free_port()
-            await stack.enter_async_context(bench.process("tests.load.echo", str(echo_port)))
-            bank_port = await stack.enter_async_context(bench.bank(url))
-            hot_port = await stack.enter_async_context(bench.bank(hot_url))
-            targets = {
-                "echo": Target(echo_port, requests(many), bench.token),
-                "many cards": Target(bank_port, requests(many), bench.token),
-                "one hot card": Target(hot_port, requests(hot), bench.token),
-            }
-            for target in targets.values():
-                stack.push_async_callback(target.close)
-                await target.ready()
-            results = await measure(targets, callers, slices)
-            await asyncio.sleep(0)
+    sink_port = free_port()
+    publishing = Served(await bench.database("publishing"), many, sink=f"http://127.0.0.1:{sink_port}/")
+    servers = {
+        "echo": Served(None, many),
+        "many cards": Served(await bench.database("many"), many),
+        "one hot card": Served(await bench.database("hot"), hot),
+        "many cards, publishing": publishing,
+    }
+    async with bench.process("tests.load.sink", str(sink_port)), serving(bench, servers) as targets:
+        publisher = targets.pop("many cards, publishing")
+        for callers in CALLERS:
+            print()
+            limit, pay, one = await compare(bench, callers, slices, servers, targets)
+            print(f"    many cards / echo {pay / limit:.0%}    one hot card / many cards {one / pay:.0%}")
         print()
-        for name, measured in results.items():
-            print(measured.row(f"{name}, {callers} callers"))
-        echo, pay, one = (results[name].per_second for name in targets)
-        print(f"many cards / echo {pay / echo:.0%}    one hot card / many cards {one / pay:.0%}")
-        print(f"many: {await bench.audited(url)}; hot: {await bench.audited(hot_url)}")
+        both = {"echo": targets["echo"], "many cards, publishing": publisher}
+        limit, pay = await compare(bench, CALLERS[-1], slices, servers, both)
+        left = await unsent(publishing.url)
+        print(f"    many cards, publishing / echo {pay / limit:.0%}    {left:,} events were unsent at the end")
+
+
+async def unsent(url: str | None) -> int:
+    """How many events wait in the outbox."""
+    connection = await asyncpg.connect(url)
+    try:
+        count: int = await connection.fetchval("select count(*) from outbox where sent_at is null")
+        return count
+    finally:
+        await connection.close()
+
+
+async def million(bench: Bench, slices: int) -> None:
+    """A payment's cost in a ledger of 1,000 transactions and in one of 1,000,000."""
+    small, large = await bench.database("small"), await bench.database("large")
+    await fill(small, THOUSAND)
+    await fill(large, MILLION)
+    many = bench.cards(CARDS)
+    servers = {f"{size:,} transactions": Served(url, many) for size, url in ((THOUSAND, small), (MILLION, large))}
+    async with serving(bench, servers) as targets:
+        few, lots = await compare(bench, CALLERS[-1], slices, servers, targets)
+    print(f"    a payment costs {few / lots - 1:+.1%} in the large ledger")
+
+
+async def fill(url: str, transactions: int) -> None:
+    """Adds so many payments that were announced long ago, by the same tables and triggers, as if they had been made."""
+    connection = await asyncpg.connect(url)
+    try:
+        merchant = await connection.fetchval(
+            "insert into accounts (kind, owner, currency) values ('merchant', 'bench', 'BRL') returning id"
+        )
+        first = await connection.fetchval("select min(account_id) from cards")
+        for start in range(0, transactions, FILL_ROWS):
+            rows = min(FILL_ROWS, transactions - start)
+            await connection.execute(_FILL, rows, first, CARDS, merchant, timeout=600)
+            print(f"\r    {start + rows:,} of {transactions:,} transactions added", end="", flush=True)
+        print()
+        # What autovacuum does in the course of time.
+        await connection.execute("vacuum analyze", timeout=600)
+        await connection.execute("checkpoint", timeout=600)
+    finally:
+        await connection.close()
+
+
+_FILL: Final = """
+    with posted as materialized (
+        select nextval('transaction_numbers') as number, gen_random_uuid() as id,
+            $2::bigint + (random() * ($3::bigint - 1))::bigint as card
+        from generate_series(1, $1::bigint)
+    ), new_transactions as (
+        insert into transactions (number, id, kind, merchant, card_account_id, amount_minor, currency, store,
+            description, order_id, created_at)
+        select number, id, 'payment', 'bench', card, 1, 'BRL', 'bench', 'a payment of the benchmark', id::text, now()
+        from posted
+    ), new_keys as (
+        insert into idempotency_keys (transaction_id, transaction_number, digest, digest_key_id)
+        select id, number, sha256(id::text::bytea), 'fill' from posted
+    ), new_announcements as (
+        insert into outbox (transaction_number, shard, sent_at) select number, card % 16, now() from posted
+    )
+    insert into entries (transaction_number, account_id, amount_minor)
+    select number, card, -1 from posted union all select number, $4::bigint, 1 from posted
+"""
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory(prefix="codebank-bench-") as name:
+    """Sets everything up in a temporary folder, measures, and leaves nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="codebank-bench-") as name, (Path(name) / "log").open("w") as log:
         folder = Path(name)
-        log = (folder / "postgresql.log").open("w")
         postgresql = PostgreSQL(folder / "postgresql", lambda line: print(line, file=log))
         await postgresql.start()
         try:
@@ -311,14 +413,14 @@ async def main(arguments: argparse.Namespace) -> None:
             keyring = Keyring.read(document)
             token = caller_token(keyring, Caller(Role.MERCHANT, "bench"), now, dt.timedelta(days=1))
             bench = Bench(postgresql, folder, keyring, keys_file, token)
-            await quick(bench, arguments.slices)
+            print(HEADING)
+            await (million if arguments.million else quick)(bench, arguments.slices)
         finally:
             await postgresql.stop()
-            log.close()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.load.bank", description=__doc__)
-    parser.add_argument("--slices", type=int, default=4)
-    parser.add_argument("--million", action="store_true")
+    parser.add_argument("--slices", type=int, default=4, help="how often each is measured in turn (%(default)s)")
+    parser.add_argument("--million", action="store_true", help="compare a small ledger with a large one")
     uvloop.run(main(parser.parse_args()))
