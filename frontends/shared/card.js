@@ -1,12 +1,12 @@
-/** What can be known of a card by reading it: brand, grouping, check digit, expiry (ISO/IEC 7812). The bank decides the rest. */
+/** What can be known of a card by reading it (ISO/IEC 7812): brand, grouping, check digit, expiry. */
 
-export const NUMBER_DIGITS_MIN = 13;
+const NUMBER_DIGITS_MIN = 13;
 export const NUMBER_DIGITS_MAX = 19;
 
 // How many digits a number has, where its brand leaves no choice.
 const NUMBER_DIGITS = { visa: [13, 16, 19], mastercard: [16], amex: [15], elo: [16] };
 
-// Elo is asked first: some of its ranges lie inside Visa's and Mastercard's. The same ranges as functions/domain/card.py.
+// Elo is asked first: some of its ranges lie inside Visa's and Mastercard's. functions/domain/card.py has the same.
 const BRANDS = [
   [
     "elo",
@@ -24,7 +24,7 @@ export const BRAND_NAMES = { visa: "Visa", mastercard: "Mastercard", amex: "Amer
 export const brandOf = (digits) => BRANDS.find(([, pattern]) => pattern.test(digits))?.[0] ?? "other";
 
 /** The text without the spaces, dashes and dots that people and clipboards put into numbers. */
-export const withoutSeparators = (text) => text.replace(/[\s\u00a0\u2000-\u200d\u2010-\u2015.\-]/g, "");
+export const withoutSeparators = (text) => text.replace(/[\s\u00a0\u2000-\u200d\u2010-\u2015.-]/g, "");
 
 /** The digits as they are embossed: 4-6-5 for American Express, else groups of four. */
 export function grouped(digits) {
@@ -60,8 +60,6 @@ export function numberMistake(text) {
   if (brand in NUMBER_DIGITS && !NUMBER_DIGITS[brand].includes(digits.length)) return "invalid_number";
   return passesLuhn(digits) ? null : "invalid_number";
 }
-
-export const cvvDigits = (brand) => (brand === "amex" ? 4 : 3);
 
 /** What is wrong with a CVV of a card of that brand; a brand that is not known yet takes both lengths. */
 export function cvvMistake(text, brand) {

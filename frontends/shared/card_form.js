@@ -10,12 +10,12 @@ const NAME_CHARACTERS_MAX = 100;
 const SIGNS = { ...card.BRAND_NAMES, amex: "Amex" };
 
 /** A brand as a small sign: its name, set as a word mark. */
-export function brandSign(brand) {
+function brandSign(brand) {
   return h("span", { class: `brand brand-${brand}`, "aria-hidden": "true" }, SIGNS[brand]);
 }
 
 /** A picture of a card; its texts may be functions. It repeats what stands elsewhere, so screen readers pass over it. */
-export function cardPicture({ number, name, expiry, brand }) {
+function cardPicture({ number, name, expiry, brand }) {
   return h(
     "div",
     { class: "card-picture", "aria-hidden": "true" },
@@ -107,7 +107,7 @@ export class CardForm {
     );
   }
 
-  /** What the API reads of a card (DESIGN §8): digits as text. Only right after every field was found to have no mistake. */
+  /** What the API reads of a card: digits as text. To be asked for only while no field has a mistake. */
   get proof() {
     const { month, year } = card.parseExpiry(this.expiry.value);
     return {

@@ -11,7 +11,7 @@ export class Problem extends Error {
   }
 }
 
-/** No answer came: the network is down, the deadline passed, or what came can't be read. What happened there is not known. */
+/** No answer came, or none that can be read: what happened on the other side is not known. */
 export class NoAnswer extends Error {}
 
 const TIMEOUT_MS = 10_000;

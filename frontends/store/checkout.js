@@ -5,7 +5,7 @@ import { CardForm } from "../shared/card_form.js";
 import { h, put } from "../shared/dom.js";
 import { checkAll, mistakeText, waitText } from "../shared/field.js";
 import { NoAnswer, Problem } from "../shared/http.js";
-import { hasMessage, money, say, t } from "../shared/i18n.js";
+import { hasMessage, say, t } from "../shared/i18n.js";
 import { icon } from "../shared/icon.js";
 import { notice } from "../shared/notice.js";
 import * as cart from "./cart.js";

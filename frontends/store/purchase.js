@@ -17,7 +17,7 @@ const RETRY_SECONDS_MAX = 10;
 const UNKNOWN_OUTCOME = new Set([500, 502, 503, 504]);
 
 /** A random UUID, also where crypto.randomUUID is missing: that is so on plain http of another host than localhost. */
-export function newKey() {
+function newKey() {
   if (crypto.randomUUID) return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6] & 0x0f) | 0x40;

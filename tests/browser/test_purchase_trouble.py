@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -320,6 +321,22 @@ def test_a_price_that_changed_is_said_before_paying(page: Page, services: FakeSe
     page.reload()
     expect(page.get_by_text("The price of Ceramic mug is now R$1,234.56; it was R$59.00.")).to_be_visible()
     expect(page.get_by_role("button", name="Pay R$1,234.56")).to_be_visible()
+
+
+def test_keys_are_random_uuids_also_where_the_browser_makes_none(
+    visitor: Visitor, site: str, services: FakeServices
+) -> None:
+    """crypto.randomUUID is missing on plain http of any host but localhost."""
+    page = visitor.visit(site, "/cart", services=services)
+    page.context.add_init_script("delete Crypto.prototype.randomUUID")
+    for _ in range(2):
+        page.goto("/")
+        go_to_checkout(page)
+        fill_card(page, some_card())
+        pay(page)
+        expect(page.locator("[data-status=approved]")).to_be_visible()
+    assert [uuid.UUID(key).version for key in services.order_keys] == [4, 4]
+    assert len(set(services.order_keys)) == 2
 
 
 def test_neither_number_nor_cvv_is_kept_anywhere(visitor: Visitor, page: Page, services: FakeServices) -> None:

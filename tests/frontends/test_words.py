@@ -10,7 +10,7 @@ import pytest
 from frontends.serve import FRONTENDS, ROOT
 
 LANGUAGES = ("en", "pt-BR")
-MESSAGE = re.compile(r"^    (\w+): (\{.*\}|\".*\"),$", re.MULTILINE)
+MESSAGE = re.compile(r"^    (\w+):\s+(\{[^\n]*\}|\{\n(?:      [^\n]*\n)+    \}|\"[^\n]*\"),$", re.MULTILINE)
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
