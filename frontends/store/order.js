@@ -73,7 +73,7 @@ export function orderPage({ params, signal, handed }) {
       "a",
       { class: order.status === "pending" ? "button button-quiet" : "button", href: "/statement/" },
       icon("statement"),
-      h("span", {}, say("see_statement")),
+      h("span", {}, say(order.status === "pending" ? "open_statement" : "see_statement")),
     );
     return [statement, keepShopping];
   }

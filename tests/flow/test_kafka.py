@@ -21,7 +21,7 @@ from tests.flow.test_crash import SHOPPERS, Market, compare
 from tests.running import RunningSystem
 from tests.waiting import until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.system]
+pytestmark = [pytest.mark.anyio, pytest.mark.system, pytest.mark.chaos]
 
 OUTBOX_SECONDS_MAX = 180.0
 """What could not be published while Kafka was away is published by relay, at the next minute or the one after."""
@@ -98,7 +98,7 @@ async def test_brokers_die_amid_orders_and_nothing_is_lost_or_done_twice(cluster
     market.closed = True
     await asyncio.gather(*shoppers)
     async with asyncio.timeout(OUTBOX_SECONDS_MAX):
-        while (await read_books(system)).unpublished:
+        while (await read_books(system)).unpublished:  # noqa: ASYNC110 - a database is asked
             await asyncio.sleep(1)
     await compare(system, market)
 
