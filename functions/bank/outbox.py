@@ -37,7 +37,7 @@ from functions.runtime.sink import Sink
 _log = logging.getLogger(__name__)
 
 PAGE_ROWS_MAX: Final = 500
-CARDS_AT_ONCE_MAX: Final = 16
+CARDS_AT_ONCE_MAX: Final = 8
 SENT_KEPT_FOR: Final = dt.timedelta(days=1)
 """Sent rows are kept for a day, so that an operator can see what was announced when, and announce it again."""
 
